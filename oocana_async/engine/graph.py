@@ -51,8 +51,8 @@ class Scope:
     """In which process, and with which package path, a node's block runs (flow-format.md 4.2).
 
     Attributes:
-        kind: "flow" is the scope of the flow run, "slot" that of the run which holds the subflow node, "package" that of
-            the package `path`.
+        kind: "flow" is the scope of the flow run, "slot" that of the run which holds the subflow node, "package" that
+            of the package `path`.
         node_id: the `spawn: true` node whose own process is used, None for the shared process of the scope.
         name: the package's name as written in the reference, for kind "package".
         path: the package's directory, for kind "package".
