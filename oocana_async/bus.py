@@ -1,0 +1,230 @@
+"""The in-process event bus: topics, and subscribers with a bound and a rule for when they are slow."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from oocana_async import topics
+from oocana_async.errors import ClosedError
+
+__all__ = ["Bus", "BusMessage", "BusStatistics", "BusSubscription", "Overflow"]
+
+
+class BusMessage(NamedTuple):
+    """One message on the bus."""
+
+    topic: str
+    payload: bytes
+
+
+class Overflow(enum.Enum):
+    """What happens to a message for a subscriber that already holds as many as its limit."""
+
+    WAIT = "wait"
+    """The publisher waits in `Bus.publish`; `publish_nowait` goes over the limit."""
+    DROP_OLDEST = "drop oldest"
+    """The oldest waiting message is dropped and counted: for people who look on."""
+    GROW = "grow"
+    """Nothing is dropped and nobody waits; the limit is not looked at."""
+
+
+class BusStatistics(NamedTuple):
+    """Counters of a subscription: messages taken in, waiting now, dropped."""
+
+    received: int
+    waiting: int
+    dropped: int
+
+
+class BusSubscription:
+    """Messages of some topics in the order in which they were published; read it from one task of the bus's loop."""
+
+    def __init__(self, bus: Bus, filters: tuple[str, ...], *, limit: int, overflow: Overflow) -> None:
+        self._bus = bus
+        self.filters = filters
+        self.limit = limit
+        self.overflow = overflow
+        # Bound: `limit`, by the rule `overflow`; drained by the reader; closed by `close()`.
+        self._messages: deque[BusMessage] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._writers: list[asyncio.Future[None]] = []
+        self._received = 0
+        self._dropped = 0
+        self._closed = False
+
+    def __aiter__(self) -> BusSubscription:
+        return self
+
+    async def __anext__(self) -> BusMessage:
+        while not self._messages:
+            if self._closed:
+                raise StopAsyncIteration
+            await self._wait_for_message()
+        message = self._messages.popleft()
+        self._release_writers()
+        return message
+
+    async def receive_many(self) -> list[BusMessage]:
+        """Wait for at least one message and take all that wait.
+
+        Returns:
+            The messages in order; an empty list means that the subscription was closed.
+        """
+        while not self._messages and not self._closed:
+            await self._wait_for_message()
+        return self.receive_many_nowait()
+
+    def receive_many_nowait(self) -> list[BusMessage]:
+        """Take all messages that wait now."""
+        messages = list(self._messages)
+        self._messages.clear()
+        self._release_writers()
+        return messages
+
+    @property
+    def is_full(self) -> bool:
+        """True while a publisher has to wait for this subscriber."""
+        return self.overflow is Overflow.WAIT and len(self._messages) >= self.limit and not self._closed
+
+    async def wait_for_room(self) -> None:
+        """Wait until the reader has taken something or the subscription is closed; returns at once when not full."""
+        while self.is_full:
+            waiter = asyncio.get_running_loop().create_future()
+            self._writers.append(waiter)
+            await waiter
+
+    def statistics(self) -> BusStatistics:
+        """Return what was received, what waits and what was dropped."""
+        return BusStatistics(self._received, len(self._messages), self._dropped)
+
+    def close(self) -> None:
+        """End the subscription; what waits can still be read. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._bus._remove(self)  # noqa: SLF001 - the two are one mechanism
+        self._wake_reader()
+        self._release_writers()
+
+    def _put(self, message: BusMessage) -> None:
+        self._received += 1
+        if self.overflow is Overflow.DROP_OLDEST and len(self._messages) >= self.limit:
+            self._messages.popleft()
+            self._dropped += 1
+        self._messages.append(message)
+        if self._reader is not None:
+            self._wake_reader()
+
+    async def _wait_for_message(self) -> None:
+        self._reader = asyncio.get_running_loop().create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _release_writers(self) -> None:
+        if self._writers:
+            writers, self._writers = self._writers, []
+            for writer in writers:
+                if not writer.done():
+                    writer.set_result(None)
+
+
+class Bus:
+    """Hands each message to all subscribers whose filter takes its topic.
+
+    It belongs to one event loop and is not thread-safe: other threads go through the outbox. Filters are those of MQTT
+    (`+` for one level, `#` for the rest).
+    """
+
+    def __init__(self) -> None:
+        self._exact: dict[str, list[BusSubscription]] = {}
+        self._wild: list[tuple[Callable[[str], bool], BusSubscription]] = []
+        self._closed = False
+
+    def subscribe(
+        self, *filters: str, limit: int = 10_000, overflow: Overflow = Overflow.DROP_OLDEST
+    ) -> BusSubscription:
+        """Start to collect messages.
+
+        Args:
+            filters: topic filters, at least one.
+            limit: messages that may wait for the reader.
+            overflow: what happens beyond that.
+
+        Raises:
+            ClosedError: The bus is closed.
+            ValueError: No filter, or a limit below 1.
+        """
+        if self._closed:
+            raise ClosedError("the bus is closed")
+        if not filters or limit < 1:
+            raise ValueError("a subscription needs at least one topic filter and a limit of at least 1")
+        subscription = BusSubscription(self, filters, limit=limit, overflow=overflow)
+        for pattern in filters:
+            if "+" in pattern or "#" in pattern:
+                self._wild.append((_matcher(pattern), subscription))
+            else:
+                self._exact.setdefault(pattern, []).append(subscription)
+        return subscription
+
+    def publish_nowait(self, topic: str, payload: bytes) -> None:
+        """Hand a message to all its subscribers without waiting for slow ones."""
+        for subscription in self._takers(topic):
+            subscription._put(BusMessage(topic, payload))  # noqa: SLF001 - the two are one mechanism
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Hand a message to all its subscribers; waits first for those that are full and want to be waited for.
+
+        Cancelling it while it waits leaves the message unpublished.
+        """
+        await self.wait_for_room(topic)
+        self.publish_nowait(topic, payload)
+
+    async def wait_for_room(self, topic: str) -> None:
+        """Wait until no subscriber of a topic has to be waited for."""
+        for subscription in self._takers(topic):
+            if subscription.is_full:
+                await subscription.wait_for_room()
+
+    def close(self) -> None:
+        """End all subscriptions; may be called twice."""
+        self._closed = True
+        for subscription in {id(item): item for item in self._all()}.values():
+            subscription.close()
+
+    def _takers(self, topic: str) -> list[BusSubscription]:
+        takers = self._exact.get(topic, [])
+        more = [subscription for takes, subscription in self._wild if takes(topic)]
+        if not more:
+            return takers
+        return list(dict.fromkeys([*takers, *more]))
+
+    def _all(self) -> Iterable[BusSubscription]:
+        for subscriptions in list(self._exact.values()):
+            yield from list(subscriptions)
+        yield from [subscription for _, subscription in self._wild]
+
+    def _remove(self, subscription: BusSubscription) -> None:
+        for pattern in subscription.filters:
+            left = [item for item in self._exact.get(pattern, []) if item is not subscription]
+            if left:
+                self._exact[pattern] = left
+            else:
+                self._exact.pop(pattern, None)
+        self._wild = [entry for entry in self._wild if entry[1] is not subscription]
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    prefix = pattern[:-1] if pattern.endswith("/#") else ""
+    if prefix and "+" not in prefix and "#" not in prefix:
+        return lambda topic: topic.startswith(prefix)
+    return lambda topic: topics.matches(pattern, topic)

@@ -1,0 +1,1 @@
+"""How messages travel: within the process, to child processes, or over an MQTT broker."""

@@ -1,0 +1,125 @@
+"""What a transport is: takes batches of outgoing messages, hands out incoming ones."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+__all__ = ["Delivery", "Incoming", "Outgoing", "Subscription", "Transport"]
+
+
+class Delivery(enum.IntEnum):
+    """What a message is; a transport picks its quality of service and its pacing from it."""
+
+    HANDSHAKE = 0
+    """BlockReady of a task: repeated by the engine when lost."""
+    DATA = 1
+    """Outputs, errors, previews of a job: nothing may be lost or reordered."""
+    PROGRESS = 2
+    """Progress of a job: only the last one counts, reordering is harmless."""
+    FINISH = 3
+    """BlockFinished: the last message of its job."""
+    REPORT = 4
+    """Messages to `report`: logs, warnings."""
+    CONTROL = 5
+    """ExecutorReady, requests, service messages: nothing may be lost."""
+
+
+class Outgoing(msgspec.Struct):
+    """One message on its way out.
+
+    Attributes:
+        topic: where it goes.
+        payload: the whole JSON text.
+        delivery: what it is.
+        session_id: session that it belongs to, empty when none.
+        job_id: job that it belongs to, empty when none.
+    """
+
+    topic: str
+    payload: bytes
+    delivery: Delivery
+    session_id: str = ""
+    job_id: str = ""
+
+
+class Incoming(NamedTuple):
+    """One message that came in."""
+
+    topic: str
+    payload: bytes
+
+
+class Subscription(ABC):
+    """Messages of some topics, in the order of their arrival; iterate over it from one task."""
+
+    def __aiter__(self) -> AsyncIterator[Incoming]:
+        return self
+
+    @abstractmethod
+    async def __anext__(self) -> Incoming:
+        """Wait for the next message; ends with StopAsyncIteration after `aclose()`."""
+
+    @abstractmethod
+    def receive_many_nowait(self) -> list[Incoming]:
+        """Take everything that has arrived, without waiting."""
+
+    @abstractmethod
+    async def receive_many(self) -> list[Incoming]:
+        """Wait for at least one message and take all that have arrived; an empty list means closed."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """End the subscription; may be called twice."""
+
+    @abstractmethod
+    def statistics(self) -> Mapping[str, Any]:
+        """Counters such as `received`, `waiting` and `dropped`."""
+
+
+class Transport(ABC):
+    """The way between an executor and an engine.
+
+    Use it as an async context manager: entering connects, leaving delivers what is queued and closes.
+    """
+
+    @abstractmethod
+    async def __aenter__(self) -> Self:
+        """Connect."""
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @abstractmethod
+    async def publish(self, batch: Sequence[Outgoing]) -> None:
+        """Take a batch in order.
+
+        Waits while the transport's own window is full. Messages of one job keep their order, except that PROGRESS may
+        be reordered. Cancelling it may leave a part of the batch taken.
+
+        Raises:
+            TransportError: The connection is gone for good.
+        """
+
+    @abstractmethod
+    async def subscribe(self, *filters: str) -> Subscription:
+        """Subscribe to topic filters; returns when the subscription is in force at the broker."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Wait until everything that was published so far has been acknowledged."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Deliver what is queued, then close; may be called twice."""
+
+    @abstractmethod
+    def statistics(self) -> Mapping[str, Any]:
+        """State and counters, for people."""

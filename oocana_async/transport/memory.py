@@ -1,0 +1,89 @@
+"""The transport within one process: messages travel over the event bus, as encoded as on a real wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from oocana_async.bus import Bus, BusSubscription, Overflow
+from oocana_async.errors import ClosedError
+from oocana_async.transport.base import Incoming, Outgoing, Subscription, Transport
+
+__all__ = ["MemoryTransport"]
+
+
+class MemorySubscription(Subscription):
+    """Messages from the bus; nothing is ever dropped."""
+
+    def __init__(self, subscription: BusSubscription) -> None:
+        self._subscription = subscription
+
+    async def __anext__(self) -> Incoming:
+        return Incoming(*await self._subscription.__anext__())
+
+    async def receive_many(self) -> list[Incoming]:
+        """Wait for at least one message and take all that have arrived; an empty list means closed."""
+        return [Incoming(topic, payload) for topic, payload in await self._subscription.receive_many()]
+
+    def receive_many_nowait(self) -> list[Incoming]:
+        """Take everything that has arrived, without waiting."""
+        return [Incoming(topic, payload) for topic, payload in self._subscription.receive_many_nowait()]
+
+    async def aclose(self) -> None:
+        """End the subscription; may be called twice."""
+        self._subscription.close()
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Return `received`, `waiting` and `dropped`."""
+        return self._subscription.statistics()._asdict()
+
+
+class MemoryTransport(Transport):
+    """Publishes on an event bus of the same process and loop.
+
+    A message counts as acknowledged as soon as it is on the bus.
+
+    Args:
+        bus: the bus; whoever made it closes it.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._subscriptions: list[MemorySubscription] = []
+        self._published = 0
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def publish(self, batch: Sequence[Outgoing]) -> None:
+        """Put a batch on the bus; waits for subscribers that want to be waited for."""
+        if self._closed:
+            raise ClosedError("the memory transport is closed")
+        publish, wait_for_room = self._bus.publish_nowait, self._bus.wait_for_room
+        for index, message in enumerate(batch):
+            if index % 64 == 0:
+                await wait_for_room(message.topic)
+            publish(message.topic, message.payload)
+        self._published += len(batch)
+
+    async def subscribe(self, *filters: str) -> Subscription:
+        """Subscribe to topic filters; in force at once."""
+        if self._closed:
+            raise ClosedError("the memory transport is closed")
+        subscription = MemorySubscription(self._bus.subscribe(*filters, overflow=Overflow.GROW))
+        self._subscriptions.append(subscription)
+        return subscription
+
+    async def flush(self) -> None:
+        """Return at once: what was published is on the bus."""
+
+    async def aclose(self) -> None:
+        """End the own subscriptions; may be called twice."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            await subscription.aclose()
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Return `published`, the number of messages put on the bus."""
+        return {"transport": "memory", "published": self._published}
