@@ -1,0 +1,73 @@
+"""What can be said about a manifest: errors, warnings, suggestions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from oocana_async.errors import ManifestError
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One remark about one place of a manifest.
+
+    Attributes:
+        severity: "error" when the flow cannot run as written, "warning" when it runs but hardly as meant.
+        code: short stable name, such as `unknown-node`.
+        path: the file, None when there is none.
+        line: 1-based line, None when the file as a whole is meant.
+        column: 1-based column.
+        message: what was found and what would be right.
+        hint: a suggestion, else empty.
+    """
+
+    severity: Severity
+    code: str
+    path: Path | None
+    line: int | None
+    column: int | None
+    message: str
+    hint: str = ""
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`, as much of it as is known."""
+        return ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.severity}: {self.message}" if self.place else f"{self.severity}: {self.message}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+def from_fault(fault: ManifestError) -> Finding:
+    """Return the finding that stands for a fault that makes a file unreadable."""
+    return Finding("error", "manifest", fault.path, fault.line, fault.column, fault.reason, fault.hint)
+
+
+def suggest(word: str, possible: Iterable[str]) -> str:
+    """Return `did you mean "x"?` for the nearest of `possible`, or an empty text when none is near."""
+    near = nearest(word, tuple(possible))
+    return f'did you mean "{near}"?' if near else ""
+
+
+@lru_cache(maxsize=1024)
+def nearest(word: str, possible: tuple[str, ...], cutoff: float = 0.6) -> str | None:
+    """Return the nearest of `possible`, upper and lower case taken as alike."""
+    folded = {entry.casefold(): entry for entry in possible if entry != word}
+    found = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=cutoff)
+    return folded[found[0]] if found else None
+
+
+def listed(words: Sequence[str], none: str = "nothing") -> str:
+    """Return `"a", "b" or "c"`."""
+    quoted = [f'"{word}"' for word in words]
+    if len(quoted) < 2:
+        return quoted[0] if quoted else none
+    return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
