@@ -1,0 +1,39 @@
+"""Turns what a scriptlet shows into preview payloads: tables, figures, images and the display protocol."""
+
+from __future__ import annotations
+
+from oocana_async.preview.render import render
+from oocana_async.preview.types import (
+    CsvPreviewPayload,
+    DataFrame,
+    DefaultPreviewPayload,
+    ImagePreviewPayload,
+    JSONPreviewPayload,
+    MediaPreviewPayload,
+    PandasPreviewPayload,
+    PartialDataFrame,
+    PreviewPayload,
+    PreviewPayloadInternal,
+    ShapeDataFrame,
+    TablePreviewData,
+    TablePreviewPayload,
+    TextPreviewPayload,
+)
+
+__all__ = [
+    "CsvPreviewPayload",
+    "DataFrame",
+    "DefaultPreviewPayload",
+    "ImagePreviewPayload",
+    "JSONPreviewPayload",
+    "MediaPreviewPayload",
+    "PandasPreviewPayload",
+    "PartialDataFrame",
+    "PreviewPayload",
+    "PreviewPayloadInternal",
+    "ShapeDataFrame",
+    "TablePreviewData",
+    "TablePreviewPayload",
+    "TextPreviewPayload",
+    "render",
+]
