@@ -262,6 +262,32 @@ class Outbox:
         else:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._flush(), self._loop))
 
+    def flush_blocking(self, timeout: float | None = None) -> bool:
+        """Block the calling thread until everything appended so far has been acknowledged by the transport.
+
+        Args:
+            timeout: seconds, None for no limit.
+
+        Returns:
+            False when the time was over first.
+
+        Raises:
+            ClosedError: The outbox was never opened.
+            StateError: The calling thread is the sender's own and cannot wait for itself.
+            TransportError: The connection is gone for good.
+        """
+        if self._loop is None:
+            raise ClosedError("the outbox has not been opened")
+        if threading.get_ident() == self._loop_thread:
+            raise StateError("the sender's own thread cannot block until the sender is done; await flush() instead")
+        future = asyncio.run_coroutine_threadsafe(self._flush(), self._loop)
+        try:
+            future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            return False
+        return True
+
     def statistics(self) -> OutboxStatistics:
         """Return counters and the present filling."""
         with self._lock:

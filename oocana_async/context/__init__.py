@@ -1,0 +1,59 @@
+"""The Context of asynchronous scriptlets: every member acts at the call and returns something to await."""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from collections.abc import Awaitable
+from typing import Any
+
+from oocana_async.context.base import ContextParts
+from oocana_async.context.facts import FactMembers, KeepAlive
+from oocana_async.context.outputs import OutputMembers
+from oocana_async.context.questions import QuestionMembers
+from oocana_async.context.reports import ReportMembers
+from oocana_async.sending import Sent
+
+__all__ = ["Context", "ContextParts", "KeepAlive"]
+
+
+class Context(
+    FactMembers[Awaitable[None]],
+    OutputMembers[Awaitable[None]],
+    ReportMembers[Awaitable[None]],
+    QuestionMembers[Awaitable[None]],
+    metaclass=ABCMeta,
+):
+    """What an asynchronous scriptlet gets: `async def main(params, context: Context)`.
+
+    Every member that sends acts at the call and returns an awaitable. Awaiting it is back pressure; not awaiting it is
+    legal. All members may be used from any thread and any task.
+
+    Made without parts it is a Context for the desk: it warns once and prints what would be sent, so that a scriptlet
+    can be tried by running its file.
+
+    Args:
+        parts: what an executor makes it of.
+        desk: for the desk only: `inputs`, `inputs_def`, `outputs_def`, `session_dir`, `tmp_dir`.
+    """
+
+    def __init__(self, parts: ContextParts | None = None, **desk: Any) -> None:
+        if parts is None:
+            from oocana_async.desk import desk_parts
+
+            parts = desk_parts(**desk)
+        super().__init__(parts)
+
+    def _sent(self) -> Awaitable[None]:
+        channel = self._link.channel
+        return Sent(channel) if channel.congested else _IN_CHANNEL
+
+    def flush(self) -> Awaitable[None]:
+        """Wait until everything sent so far has been acknowledged by the broker, or taken by the embedded engine.
+
+        Raises (when awaited):
+            TransportError: The connection is gone for good.
+        """
+        return self._link.channel.flush()
+
+
+_IN_CHANNEL = Sent(None)

@@ -1,0 +1,211 @@
+"""Members that ask the engine: queries, and other blocks run as children."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from msgspec import Raw
+from oocana_async.handles.credentials import CredentialInput
+
+from oocana_async.block_job import BlockJob
+from oocana_async.context.base import ContextCore, ContextParts, encode_as
+from oocana_async.encoding import encode
+from oocana_async.errors import HandleError
+from oocana_async.job import JobState, new_id
+from oocana_async.messages import encode_message
+from oocana_async.messages.dispatch import RequestResponse
+from oocana_async.messages.session import (
+    QueryAuth,
+    QueryBlock,
+    QueryDownstream,
+    RunBlock,
+    RunBlockPayload,
+    UpdateNodeWeight,
+)
+from oocana_async.requests import REQUEST_DEADLINE, ask
+from oocana_async.sending import Reply
+from oocana_async.transport.base import Delivery, Outgoing
+
+__all__ = ["InternalAPI", "QuestionMembers"]
+
+R = TypeVar("R")
+
+
+class InternalAPI(Generic[R]):
+    """Members that no scriptlet needs."""
+
+    def __init__(self, context: QuestionMembers[R]) -> None:
+        self._context = context
+
+    def update_node_weight(self, node_id: str, weight: float, *, deadline: float = REQUEST_DEADLINE) -> Reply[None]:
+        """Change the share of a node in its flow's progress.
+
+        Args:
+            node_id: node in the flow of this block; an unknown one is ignored.
+            weight: not negative.
+            deadline: seconds to wait for the engine.
+
+        Raises:
+            ValueError: The weight is negative or not finite.
+        """
+        return self._context._update_node_weight(node_id, weight, deadline)  # noqa: SLF001 - two halves of one API
+
+
+class QuestionMembers(ContextCore[R]):
+    """`query_block`, `query_downstream`, `query_auth`, `run_block` and `internal.update_node_weight`."""
+
+    def __init__(self, parts: ContextParts) -> None:
+        super().__init__(parts)
+        self._exchange = parts.exchange
+        self.internal: InternalAPI[R] = InternalAPI(self)
+
+    def query_block(self, block: str, *, deadline: float = REQUEST_DEADLINE) -> Reply[dict[str, Any]]:
+        """Ask for the handles of a block.
+
+        Args:
+            block: reference such as `self::name` or `package::name`.
+            deadline: seconds to wait for the engine.
+
+        Returns:
+            The answer to wait for: `type` ("task" or "subflow"), `inputs_def` and `outputs_def` when there are any,
+            `additional_inputs` and `additional_outputs` for tasks, `has_slot` for subflows (protocol.md 3.9). It
+            fails with RequestError when there is no such block, with RequestTimeoutError after the deadline.
+        """
+        request = QueryBlock(session_id=self.session_id, job_id=self.job_id, request_id=new_id(), block=block)
+        return ask(self._link, self._exchange, request, dict, deadline=deadline)
+
+    def query_downstream(
+        self, handles: Sequence[str] | None = None, *, deadline: float = REQUEST_DEADLINE
+    ) -> Reply[dict[str, Any]]:
+        """Ask what is connected to output handles.
+
+        Args:
+            handles: output handles, None for all.
+            deadline: seconds to wait for the engine.
+
+        Returns:
+            The answer to wait for: handle to `{"to_node": [...], "to_flow": [...]}`; handles without a connection are
+            left out, the lists are always there.
+        """
+        names = None if handles is None else list(handles)
+        request = QueryDownstream(
+            session_id=self.session_id, job_id=self.job_id, request_id=new_id(), outputs=names, handles=names
+        )
+        return ask(self._link, self._exchange, request, _downstream, deadline=deadline)
+
+    def query_auth(self, credential: CredentialInput, *, deadline: float = REQUEST_DEADLINE) -> Reply[dict[str, Any]]:
+        """Ask for what a credential stands for.
+
+        Args:
+            credential: value of an `oomol/credential` input.
+            deadline: seconds to wait for the engine.
+
+        Raises:
+            HandleError: It is no credential.
+        """
+        if not isinstance(credential, CredentialInput):
+            kind = type(credential).__name__
+            raise HandleError(f"query_auth takes the value of an oomol/credential input, but got {kind}")
+        request = QueryAuth(
+            session_id=self.session_id, job_id=self.job_id, request_id=new_id(), payload=Raw(encode(credential.id))
+        )
+        return ask(self._link, self._exchange, request, dict, deadline=deadline)
+
+    def run_block(
+        self,
+        block: str,
+        *,
+        inputs: Mapping[str, Any],
+        additional_inputs_def: Sequence[Mapping[str, Any]] | None = None,
+        additional_outputs_def: Sequence[Mapping[str, Any]] | None = None,
+        strict: bool = False,
+    ) -> BlockJob:
+        """Run another block as a child of this one.
+
+        Args:
+            block: reference such as `self::name` or `package::name`, a task or a subflow.
+            inputs: values of its input handles; missing ones get their defaults.
+            additional_inputs_def: definitions of more input handles, for tasks.
+            additional_outputs_def: definitions of more output handles, for tasks.
+            strict: check the inputs against their JSON schemas first.
+
+        Returns:
+            The child; `await child.finish()` or `child.finish().result()` waits for its end.
+
+        Raises:
+            EncodingError: An input cannot travel.
+        """
+        request = RunBlock(
+            session_id=self.session_id,
+            job_id=self.job_id,
+            request_id=new_id(),
+            block=block,
+            block_job_id=new_id(),
+            payload=RunBlockPayload(
+                {key: Raw(encode_as(value, f"input {key}")) for key, value in inputs.items()},
+                _definitions(additional_inputs_def),
+                _definitions(additional_outputs_def),
+            ),
+            stacks=list(self._link.identity.stacks),
+            strict=strict,
+        )
+        return self._start_child(request)
+
+    def _start_child(self, request: RunBlock) -> BlockJob:
+        link = self._link
+        job = BlockJob(request.block, request.block_job_id, blocking=link.blocking)
+        if link.state is not JobState.RUNNING:
+            job.end("the calling block has finished")
+            return job
+        refusal = self._exchange.pending.expect(request.request_id)
+        refusal.add_done_callback(lambda answer: _refused(job, answer))
+        message = Outgoing(link.topic, encode_message(request), Delivery.CONTROL, self.session_id, self.job_id)
+        stop = self._exchange.start_child(message, request, job.feed)
+
+        def stop_all() -> None:
+            self._exchange.pending.forget(request.request_id)
+            stop()
+
+        job.attach(stop_all)
+        link.on_finished(lambda: job.end("the calling block has finished"))
+        return job
+
+    def _update_node_weight(self, node_id: str, weight: float, deadline: float) -> Reply[None]:
+        given: Any = weight
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < float("inf"):
+            raise ValueError("Weight must be a non-negative finite number.")
+        request = UpdateNodeWeight(
+            session_id=self.session_id,
+            job_id=self.job_id,
+            request_id=new_id(),
+            node_id=node_id,
+            weight=float(weight),
+        )
+        return ask(self._link, self._exchange, request, _nothing, deadline=deadline)
+
+
+def _definitions(definitions: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    return None if definitions is None else [dict(one) for one in definitions]
+
+
+def _downstream(result: dict[str, Any]) -> dict[str, Any]:
+    return {
+        handle: {**found, "to_node": found.get("to_node") or [], "to_flow": found.get("to_flow") or []}
+        for handle, found in result.items()
+    }
+
+
+def _refused(job: BlockJob, answer: concurrent.futures.Future[RequestResponse]) -> None:
+    if answer.cancelled():
+        return
+    error = answer.exception()
+    if error is not None:
+        job.end(str(error))
+    elif answer.result().error is not None:
+        job.end(answer.result().error)
+
+
+def _nothing(_: Any) -> None:
+    """Read the answer of a request that has none."""

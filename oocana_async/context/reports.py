@@ -1,0 +1,129 @@
+"""Members that show something: previews, progress, logs, messages, warnings, errors."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from msgspec import Raw
+
+from oocana_async import preview as previews
+from oocana_async.context.base import ContextCore, clean_text, encode_as
+from oocana_async.encoding import encode
+from oocana_async.errors import EncodingError
+from oocana_async.job import JobState, new_id
+from oocana_async.messages import encode_message
+from oocana_async.messages.report import BlockLog, BlockLogJSON, BlockMessage
+from oocana_async.messages.session import BlockError, Preview
+
+__all__ = ["ReportMembers"]
+
+R = TypeVar("R")
+
+
+class ReportMembers(ContextCore[R]):
+    """`preview`, `report_progress`, `report_log`, `log_json`, `send_message`, `send_warning`, `error`."""
+
+    def preview(self, payload: previews.PreviewPayload, id: str | None = None) -> R:  # noqa: A002 - official name
+        """Show something: text, JSON, a table, an image, a data frame, a figure; rendered now, in this thread.
+
+        Args:
+            payload: `{"type": ..., "data": ...}`, a data frame, a figure, or an object that knows how to show itself.
+            id: tells several previews of one block apart.
+
+        Raises:
+            EncodingError: Nothing is known about how to show it.
+        """
+        link = self._link
+        if link.state is not JobState.RUNNING:
+            link.late("preview")
+            return self._sent()
+        shown = encode(previews.render(payload, id=id))
+        request = Preview(
+            session_id=self.session_id,
+            job_id=self.job_id,
+            request_id=new_id(),
+            payload=Raw(link.redact(shown.decode()).encode()),
+        )
+        link.send(encode_message(request))
+        return self._sent()
+
+    def report_progress(self, progress: float) -> R:
+        """Show progress, at most every 0.3 s: the first call at once, then the last one of each interval.
+
+        Args:
+            progress: 0 to 100; it changes nothing but the display.
+
+        Raises:
+            EncodingError: It is no finite number.
+        """
+        if self._link.state is not JobState.RUNNING:
+            self._link.late("report_progress")
+        else:
+            self._link.progress(_percent(progress))
+        return self._sent()
+
+    def report_log(self, line: str, stdio: str = "stdout") -> R:
+        """Write text to the block's log.
+
+        Args:
+            line: the text.
+            stdio: "stdout" or "stderr".
+
+        Raises:
+            ValueError: `stdio` is neither.
+        """
+        if stdio not in ("stdout", "stderr"):
+            raise ValueError(f'stdio should be "stdout" or "stderr", but got {stdio!r}')
+        text = self._link.redact(str(line)).encode("utf-8", "backslashreplace").decode()
+        self._link.report(BlockLog, log=text, stdio=stdio, **{stdio: stdio})
+        return self._sent()
+
+    def log_json(self, payload: Any) -> R:
+        """Write data to the block's log.
+
+        Raises:
+            EncodingError: The payload cannot travel.
+        """
+        self._link.report(BlockLogJSON, json=self._redacted(payload, "log_json payload"))
+        return self._sent()
+
+    def send_message(self, payload: Any) -> R:
+        """Send a message to front ends.
+
+        Raises:
+            EncodingError: The payload cannot travel.
+        """
+        self._link.report(BlockMessage, payload=self._redacted(payload, "message payload"))
+        return self._sent()
+
+    def send_warning(self, warning: str) -> R:
+        """Show a warning."""
+        self._link.warn(clean_text(warning))
+        return self._sent()
+
+    def error(self, error: str) -> R:
+        """Show an error; it does not end the block."""
+        if self._link.state is not JobState.RUNNING:
+            self._link.late("error")
+            return self._sent()
+        text = self._link.redact(clean_text(error))
+        self._link.send(encode_message(BlockError(self.session_id, self.job_id, text)))
+        return self._sent()
+
+    def send_error(self, error: str) -> R:
+        """Show an error; the older name of `error`."""
+        return self.error(error)
+
+    def _redacted(self, payload: Any, what: str) -> Raw:
+        return Raw(self._link.redact(encode_as(payload, what).decode()).encode())
+
+
+def _percent(progress: Any) -> float:
+    try:
+        value = float(progress)
+    except (TypeError, ValueError) as error:
+        kind = type(progress).__name__
+        raise EncodingError(f"should be a number from 0 to 100, but got {kind}", subject="progress") from error
+    if not -float("inf") < value < float("inf"):
+        raise EncodingError(f"should be a number from 0 to 100, but got {value}", subject="progress")
+    return value

@@ -1,0 +1,143 @@
+"""The Context for the desk: outside any executor it warns once and prints what would be sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from oocana_async.context.base import ContextParts
+from oocana_async.encoding import encode
+from oocana_async.errors import ClosedError, EncodingError
+from oocana_async.job import JobIdentity, JobLink, Surroundings
+from oocana_async.messages.session import RunBlock
+from oocana_async.requests import EventListener, PendingRequests
+from oocana_async.throttle import Timer
+from oocana_async.transport.base import Outgoing
+
+__all__ = ["desk_parts"]
+
+_NO_ENGINE = "there is no engine at the desk; run the scriptlet in a flow, or test it with oocana_async.testing"
+
+
+class ThreadClock:
+    """Time and timers without an event loop."""
+
+    def now(self) -> float:
+        """Return seconds on the monotonic clock."""
+        import time
+
+        return time.monotonic()
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        """Call back in a thread of its own after some seconds."""
+        timer = threading.Timer(delay, callback)
+        timer.daemon = True
+        timer.name = "oocana-desk-timer"
+        timer.start()
+        return timer
+
+
+class DeskChannel:
+    """Prints messages to stderr; the result of a scriptlet stays alone on stdout."""
+
+    congested = False
+
+    def append(self, message: Outgoing) -> None:
+        """Print a message."""
+        shown = message.payload.decode()
+        print(f"[oocana desk] {message.topic}: {shown}", file=sys.stderr)  # noqa: T201 - that is its purpose
+
+    def append_latest(self, key: str, message: Outgoing) -> None:
+        """Print a message."""
+        if not key.endswith("/report"):
+            self.append(message)
+
+    async def wait_for_room(self) -> None:
+        """Return at once."""
+
+    def wait_for_room_blocking(self, timeout: float | None = None) -> bool:
+        """Return at once."""
+        return True
+
+    def flush(self) -> asyncio.Future[None] | Any:
+        """Return at once when awaited."""
+        return self.wait_for_room()
+
+    def flush_blocking(self, timeout: float | None = None) -> bool:
+        """Return at once."""
+        return True
+
+
+class DeskExchange:
+    """Answers nothing: every question fails at once with a text that says why."""
+
+    def __init__(self) -> None:
+        self.pending = PendingRequests(ThreadClock())
+        self.pending.close(_NO_ENGINE)
+
+    def start_child(self, message: Outgoing, request: RunBlock, listener: EventListener) -> Callable[[], object]:
+        """Refuse to start a child."""
+        raise ClosedError(_NO_ENGINE)
+
+
+class _Everything:
+    """Declares every handle: at the desk nobody has said which there are."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+_warned = threading.Event()
+
+
+def desk_parts(
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    inputs_def: Mapping[str, Any] | None = None,
+    outputs_def: Mapping[str, Any] | None = None,
+    session_dir: str | None = None,
+    tmp_dir: str | None = None,
+) -> ContextParts:
+    """Make the parts of a Context that belongs to no job.
+
+    Args:
+        inputs: what `context.inputs` shows.
+        inputs_def: definitions of the input handles.
+        outputs_def: definitions of the output handles; None declares every handle.
+        session_dir: None for a directory under the system's temporary one.
+        tmp_dir: None for the same.
+    """
+    if not _warned.is_set():
+        _warned.set()
+        text = "this Context belongs to no job: what it would send is printed to stderr"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    directory = session_dir or str(Path(tempfile.gettempdir()) / "oocana-desk")
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    link = JobLink(JobIdentity("desk", "desk"), DeskChannel(), ThreadClock())
+    return ContextParts(
+        link=link,
+        inputs=dict(inputs or {}),
+        inputs_def=dict(inputs_def or {}),
+        outputs_def=dict(outputs_def or {}),
+        surroundings=Surroundings(directory, tmp_dir or directory, pkg_data_dir=directory, variables=os.environ),
+        encoder=_encode_for_show,
+        exchange=DeskExchange(),
+        declared=_Everything() if outputs_def is None else frozenset(outputs_def),
+    )
+
+
+def _encode_for_show(handle: str, value: Any) -> bytes | None:
+    try:
+        return encode(value)
+    except EncodingError:
+        with contextlib.suppress(Exception):
+            return encode(repr(value))
+        return encode(f"<{type(value).__name__}>")
