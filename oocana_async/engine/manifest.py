@@ -15,8 +15,8 @@ from oocana_async.messages.shared import HandlePatch, InputHandle, OutputHandle
 Spot: TypeAlias = tuple[int, int]
 """1-based line and column."""
 
-Inputs: TypeAlias = dict[str, InputHandle]
-Outputs: TypeAlias = dict[str, OutputHandle]
+Inputs: TypeAlias = Mapping[str, InputHandle]
+Outputs: TypeAlias = Mapping[str, OutputHandle]
 
 
 @dataclass(frozen=True, slots=True)

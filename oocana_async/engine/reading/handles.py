@@ -42,7 +42,7 @@ _SECRET: Final = "oomol/secret"  # noqa: S105 - a content media type
 
 def read_inputs(fields: Fields, key: str, *, groups: bool = False) -> Inputs | None:
     """Read a list of input handles, None when the key is absent or null."""
-    found: Inputs = {}
+    found: dict[str, InputHandle] = {}
     for entry in _entries(fields, key, INPUT_KEYS, groups=groups):
         handle = entry.text("handle")
         _warn_repeated(entry, handle, found)
@@ -61,7 +61,7 @@ def read_inputs(fields: Fields, key: str, *, groups: bool = False) -> Inputs | N
 
 def read_outputs(fields: Fields, key: str, *, groups: bool = False) -> Outputs | None:
     """Read a list of output handles, None when the key is absent or null."""
-    found: Outputs = {}
+    found: dict[str, OutputHandle] = {}
     for entry in _entries(fields, key, OUTPUT_KEYS, groups=groups):
         handle = entry.text("handle")
         _warn_repeated(entry, handle, found)
