@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 
 
@@ -9,3 +17,101 @@ import pytest
 def anyio_backend() -> str:
     """Run async tests on asyncio only: the package is built on it."""
     return "asyncio"
+
+
+class MosquittoBroker:
+    """A mosquitto of one's own on a free port of the loopback.
+
+    Attributes:
+        host: always 127.0.0.1.
+        port: the port, the same after a restart.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, program: str, directory: Path, lines: tuple[str, ...]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.port = _free_port()
+        self.log = directory / "mosquitto.log"
+        self._config = directory / "mosquitto.conf"
+        login = () if any(line.startswith("allow_anonymous") for line in lines) else ("allow_anonymous true",)
+        user = ("user root",) if os.geteuid() == 0 else ()  # else it becomes somebody who cannot read the directory
+        config = (*user, f"listener {self.port} {self.host}", "persistence false", *login, *lines)
+        self._config.write_text("\n".join(config) + "\n")
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """`HOST:PORT`, as the engine passes it to executors."""
+        return f"{self.host}:{self.port}"
+
+    def start(self) -> None:
+        """Start it and return when it takes connections."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen([self._program, "-c", str(self._config)], stdout=log, stderr=log)
+        _wait_for_port(self.host, self.port, self._process, self.log)
+
+    def stop(self) -> None:
+        """Stop it; all connections break."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop it and start it again on the same port."""
+        self.stop()
+        self.start()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for_port(host: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Connect again and again until somebody listens: nothing else tells when a foreign process is ready."""
+    deadline = time.monotonic() + 10
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+    process.kill()
+    process.wait()
+    pytest.fail(f"mosquitto did not start on port {port}:\n{log.read_text()}")
+
+
+StartBroker = Callable[..., MosquittoBroker]
+
+
+@pytest.fixture
+def start_broker(tmp_path: Path) -> Iterator[StartBroker]:
+    """Start brokers; arguments are further lines of mosquitto.conf, such as `set_tcp_nodelay true`."""
+    program = shutil.which("mosquitto") or shutil.which(
+        "mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
+    )
+    if program is None:
+        reason = "NO BROKER: mosquitto is not installed (apt install mosquitto), so nothing on the wire is tested"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    brokers: list[MosquittoBroker] = []
+
+    def start(*lines: str) -> MosquittoBroker:
+        broker = MosquittoBroker(program, tmp_path / f"broker{len(brokers)}", lines)
+        brokers.append(broker)
+        broker.start()
+        return broker
+
+    yield start
+    for broker in brokers:
+        broker.stop()
+
+
+@pytest.fixture
+def broker(start_broker: StartBroker) -> MosquittoBroker:
+    """A running broker with `set_tcp_nodelay true`, else at its defaults."""
+    return start_broker("set_tcp_nodelay true")
