@@ -362,6 +362,10 @@ _KINDS: dict[int, tuple[str, Callable[[_Reader], Packet]]] = {
 }
 
 
+def _unknown(first: int) -> ProtocolError:
+    return ProtocolError(f"first byte {first:#04x}, which starts no packet of MQTT 3.1.1 at QoS 0 or 1")
+
+
 class Decoder:
     """Turns a stream of bytes into packets.
 
@@ -404,6 +408,8 @@ class Decoder:
                     return place
             stop = start + size
             if stop > end:
+                if first & 0xF0 != 0x30 and first not in _KINDS:  # no use in waiting for the rest
+                    raise _unknown(first)
                 self._need = stop - place
                 return place
             if first == 0x40 and size == 2 and (packet_id := data[start] << 8 | data[start + 1]):
@@ -434,7 +440,7 @@ class Decoder:
             return self._decode_publish(first, body)
         kind = _KINDS.get(first)
         if kind is None:
-            raise ProtocolError(f"first byte {first:#04x}, which starts no packet of MQTT 3.1.1 at QoS 0 or 1")
+            raise _unknown(first)
         name, decode = kind
         reader = _Reader(name, body)
         packet = decode(reader)
