@@ -1,0 +1,54 @@
+"""The executor host of embedded runs: all scopes of a session share one executor in this process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from oocana_async.engine.scopes import ExecutorStart
+from oocana_async.executor.core import Executor
+from oocana_async.executor.runtime import Runtime
+from oocana_async.executor.scope import ExecutorScope, ExecutorSession
+from oocana_async.transport.base import Transport
+
+__all__ = ["InProcessHost"]
+
+
+class InProcessHost:
+    """Starts executors inside this process, over the given transport.
+
+    Each scope has its own variables, data directory and package path, as separate processes would have.
+
+    Args:
+        transport: connected to the engine; stays open.
+        runtime: runs the code of the blocks; may be shared by several sessions; stays open.
+    """
+
+    def __init__(self, transport: Transport, runtime: Runtime) -> None:
+        self._transport = transport
+        self._runtime = runtime
+        self._executor: Executor | None = None
+        self._closed = False
+
+    async def start(self, spec: ExecutorStart) -> None:
+        """Add a scope; the executor itself is started by the first one."""
+        if self._executor is None:
+            session = ExecutorSession(spec.session_id, Path(spec.session_dir))
+            self._executor = Executor(self._transport, session, self._runtime)
+            await self._executor.__aenter__()
+        self._executor.add_scope(
+            ExecutorScope(
+                identifier=spec.identifier,
+                package_path=spec.package_path,
+                package_name=spec.package_name,
+                pkg_data_dir=str(spec.pkg_data_dir),
+                tmp_dir=spec.tmp_dir,
+                variables={**os.environ, **spec.env},
+            )
+        )
+
+    async def aclose(self) -> None:
+        """End the executor: what runs is cancelled, what is queued is delivered; may be called twice."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await executor.aclose()

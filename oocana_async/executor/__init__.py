@@ -1,0 +1,1 @@
+"""Running scriptlets for an engine, over any transport."""

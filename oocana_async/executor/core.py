@@ -1,0 +1,210 @@
+"""The executor of one session over any transport: takes jobs, runs them, reports ready, leaves in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from oocana_async.executor.job_run import JobRun
+from oocana_async.executor.router import Router
+from oocana_async.executor.runtime import Runtime
+from oocana_async.executor.scope import ExecutorScope, ExecutorSession
+from oocana_async.handles.bin_files import BinFiles
+from oocana_async.handles.redaction import Redactor
+from oocana_async.handles.secrets import SecretsFile
+from oocana_async.handles.var_store import VarStore
+from oocana_async.job import Surroundings
+from oocana_async.messages import encode_message
+from oocana_async.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
+from oocana_async.messages.session import BlockReady, ExecutorReady
+from oocana_async.outbox import Outbox
+from oocana_async.throttle import Clock, LoopClock
+from oocana_async.transport.base import Delivery, Outgoing, Subscription, Transport
+
+__all__ = ["Executor"]
+
+log = logging.getLogger(__name__)
+
+
+class Executor:
+    """Runs the python jobs of one session; use it as an async context manager.
+
+    Entering subscribes; `add_scope` then announces a scope to the engine, which sends its jobs. Leaving cancels what
+    still runs, waits for it under a deadline, delivers what is queued and ends.
+
+    Args:
+        transport: connected already; stays open.
+        session: whose jobs to take.
+        runtime: runs the code; stays open.
+        clock: for throttles and deadlines; None for the loop's own.
+    """
+
+    def __init__(
+        self, transport: Transport, session: ExecutorSession, runtime: Runtime, *, clock: Clock | None = None
+    ) -> None:
+        self.session = session
+        self.runtime = runtime
+        self.secrets = SecretsFile()
+        self.redactor = Redactor()
+        self.bins = BinFiles(session.session_dir, session.session_id)
+        self.heal_children = session.heal_children
+        self.session_over = asyncio.Event()
+        self._transport = transport
+        self.channel = Outbox(transport)
+        self.clock: Clock = clock or LoopClock(asyncio.get_running_loop())
+        self.exchange = Router(session.session_id, self, self.channel, self.clock)
+        self._scopes: dict[str | None, tuple[ExecutorScope, Surroundings, VarStore]] = {}
+        self._seen: set[str] = set()
+        self._runs: dict[str, tuple[JobRun, asyncio.Task[None]]] = {}
+        self._by_flow: dict[str, dict[str, JobRun]] = {}
+        self._subscription: Subscription | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._closing = False
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.channel.__aenter__()
+        self._subscription = await self._transport.subscribe(*self.exchange.filters)
+        self._reader = asyncio.create_task(self._read(self._subscription), name="oocana-executor-reader")
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def add_scope(self, scope: ExecutorScope) -> None:
+        """Announce a scope with ExecutorReady; its jobs come from then on."""
+        surroundings = Surroundings(
+            session_dir=str(self.session.session_dir),
+            tmp_dir=str(scope.tmp_dir),
+            package_name=scope.package_name,
+            pkg_data_dir=scope.pkg_data_dir,
+            variables=scope.variables,
+        )
+        self._scopes[scope.identifier] = (scope, surroundings, VarStore())
+        package = None if scope.package_path is None else str(scope.package_path)
+        if package is not None and package not in sys.path:
+            sys.path.append(package)
+        ready = ExecutorReady(self.session.session_id, "python", package, scope.identifier, scope.debug_port)
+        self._send(encode_message(ready), Delivery.CONTROL, "")
+
+    async def aclose(self, deadline: float = 5.0) -> None:
+        """Cancel what runs, wait for it, deliver what is queued; may be called twice.
+
+        Args:
+            deadline: seconds that running blocks get to clean up.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        self.cancel_all("the executor is leaving")
+        self.exchange.close("the executor is leaving")
+        tasks = [task for _, task in self._runs.values()]
+        if tasks:
+            _, stuck = await asyncio.wait(tasks, timeout=deadline)
+            for task in stuck:
+                task.cancel()
+            if stuck:
+                await asyncio.wait(stuck)
+        if self._subscription is not None:
+            await self._subscription.aclose()
+        if self._reader is not None:
+            self._reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+        await self.channel.aclose()
+
+    @property
+    def running(self) -> int:
+        """Number of jobs that have not ended."""
+        return len(self._runs)
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Return the channel's and the transport's state, and the number of jobs."""
+        return {
+            "running": len(self._runs),
+            "jobs": len(self._seen),
+            "skipped": self.exchange.skipped,
+            "outbox": self.channel.statistics()._asdict(),
+            "transport": dict(self._transport.statistics()),
+        }
+
+    def surroundings(self, identifier: str | None) -> tuple[Surroundings, VarStore]:
+        """Return directories and objects of the scope of a job."""
+        _, surroundings, store = self._scopes.get(identifier) or self._scopes[None]
+        return surroundings, store
+
+    def cancel_all(self, reason: str) -> None:
+        """Cancel every job."""
+        for run, _ in list(self._runs.values()):
+            run.cancel(reason)
+
+    # -- from the router, on the loop ---------------------------------------------------------------------------
+
+    def take_block(self, payload: BlockPayload) -> None:
+        """Start a job; a repeated message for a job that is known is ignored."""
+        if self._closing or payload.job_id in self._seen:
+            return
+        if payload.identifier not in self._scopes and None not in self._scopes:
+            return
+        self._seen.add(payload.job_id)
+        run = JobRun(self, payload)
+        task = asyncio.create_task(run.run(), name=f"oocana-job-{payload.job_id}")
+        self._runs[payload.job_id] = (run, task)
+        for frame in run.stacks:
+            self._by_flow.setdefault(frame.flow_job_id, {})[payload.job_id] = run
+        task.add_done_callback(lambda _: self._forget(run))
+        ready = BlockReady(self.session.session_id, payload.job_id)
+        self._send(encode_message(ready), Delivery.HANDSHAKE, payload.job_id)
+
+    def take_service_block(self, payload: ServiceBlockPayload) -> None:
+        """Refuse a job of a service."""
+        log.warning("service block %s of job %s: services are not available here", payload.block_name, payload.job_id)
+
+    def take_inputs(self, inputs: BlockInputs) -> None:
+        """Hand inputs to the job that waits for them."""
+        entry = self._runs.get(inputs.job_id)
+        if entry is not None:
+            entry[0].take_inputs(inputs)
+
+    def flow_ended(self, flow_job_id: str) -> None:
+        """Cancel the jobs of a flow that ended."""
+        for run in list(self._by_flow.get(flow_job_id, {}).values()):
+            run.cancel("its flow has ended")
+
+    def job_timed_out(self, job_id: str) -> None:
+        """Cancel a job that ran into its time-out."""
+        entry = self._runs.get(job_id)
+        if entry is not None:
+            entry[0].cancel("it ran into its time-out")
+
+    def session_ended(self) -> None:
+        """Cancel everything; whoever runs the executor waits for `session_over` and leaves."""
+        self.cancel_all("the session is over")
+        self.session_over.set()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    async def _read(self, subscription: Subscription) -> None:
+        while batch := await subscription.receive_many():
+            self.exchange.route_all(batch)
+
+    def _forget(self, run: JobRun) -> None:
+        self._runs.pop(run.job_id, None)
+        for frame in run.stacks:
+            jobs = self._by_flow.get(frame.flow_job_id)
+            if jobs is not None:
+                jobs.pop(run.job_id, None)
+                if not jobs:
+                    del self._by_flow[frame.flow_job_id]
+
+    def _send(self, payload: bytes, delivery: Delivery, job_id: str) -> None:
+        session_id = self.session.session_id
+        self.channel.append(Outgoing(f"session/{session_id}", payload, delivery, session_id, job_id))

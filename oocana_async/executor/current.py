@@ -1,0 +1,63 @@
+"""Which job runs here: a context variable that output capture and plot hooks look at."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from contextvars import ContextVar
+from typing import Any
+
+from msgspec import Raw
+
+from oocana_async.encoding import encode
+from oocana_async.executor.capture import current_sink
+from oocana_async.job import JobLink, new_id
+from oocana_async.messages import encode_message
+from oocana_async.messages.report import BlockLog
+from oocana_async.messages.session import Preview
+
+__all__ = ["current_job", "enter_job", "job_scope", "send_plot"]
+
+current_job: ContextVar[JobLink | None] = ContextVar("current_job", default=None)
+
+
+class LogSink:
+    """Sends captured lines as BlockLog of a job."""
+
+    def __init__(self, link: JobLink) -> None:
+        self._link = link
+
+    def log(self, line: str, stdio: str) -> None:
+        """Send one line."""
+        text = self._link.redact(line).encode("utf-8", "backslashreplace").decode()
+        self._link.report(BlockLog, log=text, stdio=stdio, **{stdio: stdio})
+
+
+def enter_job(link: JobLink) -> None:
+    """Make a job the current one of the running context."""
+    current_job.set(link)
+    current_sink.set(LogSink(link))
+
+
+def job_scope() -> Hashable:
+    """Name the job that runs here, None outside of jobs."""
+    link = current_job.get()
+    return None if link is None else link.identity.job_id
+
+
+def send_plot(payload: dict[str, Any]) -> None:
+    """Send a preview for the job that runs here.
+
+    Raises:
+        LookupError: None does.
+    """
+    link = current_job.get()
+    if link is None:
+        raise LookupError("no job runs here")
+    identity = link.identity
+    request = Preview(
+        session_id=identity.session_id,
+        job_id=identity.job_id,
+        request_id=new_id(),
+        payload=Raw(link.redact(encode(payload).decode()).encode()),
+    )
+    link.send(encode_message(request))

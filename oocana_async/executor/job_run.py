@@ -1,0 +1,334 @@
+"""The life of one job: ready, inputs, load, call, one end (protocol.md 3 and 7.3 to 7.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import logging
+from typing import Any, Protocol
+
+import msgspec
+
+from oocana_async.context import Context, ContextParts
+from oocana_async.context.facts import KEEP_ALIVE
+from oocana_async.errors import JobCancelledError, ScriptletError, StateError
+from oocana_async.executor.calling import Call, check_result, plan_call, settle
+from oocana_async.executor.current import enter_job
+from oocana_async.executor.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
+from oocana_async.executor.runtime import Runtime
+from oocana_async.executor.tracebacks import exit_error, format_exception
+from oocana_async.handles.bin_files import BinFiles
+from oocana_async.handles.frame_cache import FrameCache, cache_directory
+from oocana_async.handles.inputs import resolve_inputs
+from oocana_async.handles.outputs import OutputPlace, prepare_output
+from oocana_async.handles.redaction import Redactor
+from oocana_async.handles.secrets import SecretsFile
+from oocana_async.handles.var_store import VarStore
+from oocana_async.job import Channel, JobIdentity, JobLink, JobState, Surroundings
+from oocana_async.messages import encode_message
+from oocana_async.messages.dispatch import BlockInputs, BlockPayload, PythonOptions
+from oocana_async.messages.session import BlockFinished
+from oocana_async.messages.shared import StackFrame
+from oocana_async.requests import Exchange
+from oocana_async.sync import SyncContext
+from oocana_async.throttle import Clock
+from oocana_async.transport.base import Delivery
+
+__all__ = ["JobHome", "JobRun", "RunState"]
+
+log = logging.getLogger(__name__)
+
+CONTEXT_TYPES = (Context, SyncContext)
+NO_INPUTS_DEADLINE = 60.0
+"""Seconds that a job waits for BlockInputs after its BlockReady."""
+
+
+class JobHome(Protocol):
+    """What a job run gets from its executor."""
+
+    runtime: Runtime
+    channel: Channel
+    exchange: Exchange
+    clock: Clock
+    secrets: SecretsFile
+    redactor: Redactor
+    bins: BinFiles
+    heal_children: bool
+
+    def surroundings(self, identifier: str | None) -> tuple[Surroundings, VarStore]:
+        """Return directories and objects of the scope of a job."""
+
+
+class RunState(enum.Enum):
+    """Life of a job run as its executor sees it."""
+
+    WAITING = "waiting for its inputs"
+    RUNNING = "running"
+    KEPT_ALIVE = "kept alive"
+    ENDED = "ended"
+
+
+_MOVES = {
+    RunState.WAITING: {RunState.RUNNING, RunState.ENDED},
+    RunState.RUNNING: {RunState.KEPT_ALIVE, RunState.ENDED},
+    RunState.KEPT_ALIVE: {RunState.ENDED},
+    RunState.ENDED: set[RunState](),
+}
+
+
+class JobRun:
+    """One job. `run()` is a task on the I/O loop; the block's code runs on a block loop or in a worker thread.
+
+    Whatever happens, exactly one BlockFinished is sent.
+    """
+
+    def __init__(self, home: JobHome, payload: BlockPayload) -> None:
+        self.payload = payload
+        self.job_id = payload.job_id
+        self.stacks: list[StackFrame] = payload.stacks
+        self._home = home
+        self._state = RunState.WAITING
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._inputs: asyncio.Future[BlockInputs] = loop.create_future()
+        self._finished: asyncio.Future[None] = loop.create_future()
+        self._link = self._make_link(None)
+        self._cancel_reason: str | None = None
+        options = payload.executor.options or PythonOptions()
+        self._entry = options.entry or DEFAULT_ENTRY
+        self._function = options.function or DEFAULT_FUNCTION
+
+    @property
+    def state(self) -> RunState:
+        """Where in its life the run is."""
+        return self._state
+
+    def _move(self, state: RunState) -> None:
+        if state not in _MOVES[self._state]:
+            raise StateError(f"a job that is {self._state.value} cannot become {state.value}")
+        self._state = state
+
+    # -- from the executor, on the I/O loop ---------------------------------------------------------------------
+
+    def take_inputs(self, inputs: BlockInputs) -> None:
+        """Take the inputs; the first ones count, later ones come from repeated messages."""
+        if not self._inputs.done():
+            self._inputs.set_result(inputs)
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the job; an async block gets CancelledError, a sync one sees `is_cancelled`."""
+        if self._cancel_reason is None:
+            self._cancel_reason = reason
+            self._link.cancel()
+            if not self._inputs.done():
+                self._inputs.cancel()
+            self._home.runtime.loops.cancel(self.job_id)
+            if self._state is RunState.KEPT_ALIVE:
+                self._end(error=self._cancel_text())
+
+    async def run(self) -> None:
+        """Run the job to its end."""
+        try:
+            inputs = await self._wait_for_inputs()
+            if inputs is None:
+                return
+            self._move(RunState.RUNNING)
+            if inputs.block_path is not None:
+                self._link = self._make_link(inputs)
+            self._link.on_finished(self._note_finished)
+            await self._execute(inputs)
+            if self._link.state is JobState.RUNNING:
+                self._move(RunState.KEPT_ALIVE)
+                await self._finished
+        except asyncio.CancelledError:
+            self._end(error=self._cancel_text())
+            raise
+        except BaseException as error:
+            log.exception("job %s ended by an error of the executor", self.job_id)
+            self._end(error=format_exception(error))
+        finally:
+            self._end(error="the block ended without a result")
+            if self._state is not RunState.ENDED:
+                self._move(RunState.ENDED)
+
+    async def _wait_for_inputs(self) -> BlockInputs | None:
+        try:
+            return await asyncio.wait_for(self._inputs, NO_INPUTS_DEADLINE)
+        except TimeoutError:
+            self._end(error=f"no inputs came for job {self.job_id} within {NO_INPUTS_DEADLINE:g} s of BlockReady")
+        except asyncio.CancelledError:
+            if self._cancel_reason is None:
+                raise
+            self._end(error=self._cancel_text())
+        return None
+
+    async def _execute(self, inputs: BlockInputs) -> None:
+        """Load the scriptlet where its kind is not known yet, then call it where its kind belongs."""
+        runtime = self._home.runtime
+        key = (self.payload.dir, self._entry, self._function)
+        block = contextvars.copy_context()
+        block.run(enter_job, self._link)
+        call: Call | None = None
+        if not runtime.known_async(key):
+            call = await runtime.workers.run(lambda: self._load_or_call(key, inputs), context=block)
+            if call is None:
+                return
+        await runtime.loops.run(lambda: self._call_async(key, call, inputs), context=block, job_id=self.job_id)
+
+    def _note_finished(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(lambda: self._finished.done() or self._finished.set_result(None))
+
+    # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
+
+    def _load(self, key: tuple[str, str, str]) -> Call:
+        scriptlet = self._home.runtime.loader.load(self._entry, self._function, directory=self.payload.dir)
+        call = plan_call(scriptlet.function, context_types=CONTEXT_TYPES)
+        self._home.runtime.note_kind(key, is_async=call.is_async)
+        return call
+
+    def _load_or_call(self, key: tuple[str, str, str], inputs: BlockInputs) -> Call | None:
+        """In a worker: load; call a `def` right here, return an `async def` to be called on a block loop."""
+        try:
+            call = self._load(key)
+            if call.is_async:
+                return call
+            context = SyncContext(self._parts(inputs))
+            result = call(context.inputs, context)
+            if asyncio.iscoroutine(result) or hasattr(result, "__await__"):
+                result = asyncio.run(settle(result))
+            self._conclude(result, context)
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._leave()
+        return None
+
+    async def _call_async(self, key: tuple[str, str, str], call: Call | None, inputs: BlockInputs) -> None:
+        try:
+            if call is None:
+                call = self._load(key)
+            context: Context | SyncContext = Context(self._parts(inputs))
+            result = await settle(call(context.inputs, context))
+            self._conclude(result, context)
+            if result is KEEP_ALIVE:
+                await self._until_finished()
+        except BaseException as error:
+            self._fail(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            self._leave()
+
+    async def _until_finished(self) -> None:
+        """Stay on the block loop, so that the tasks that will finish the job stay alive."""
+        loop = asyncio.get_running_loop()
+        finished = asyncio.Event()
+        self._link.on_finished(lambda: loop.call_soon_threadsafe(finished.set))
+        await finished.wait()
+
+    def _conclude(self, result: Any, context: Context | SyncContext) -> None:
+        """End the job with what its function returned."""
+        values = check_result(result, keep_alive=KEEP_ALIVE)
+        if result is KEEP_ALIVE:
+            return
+        if self._link.state is JobState.FINISHED:
+            if values:
+                self._link.warn("the block returned a result after it had finished; the result is ignored.")
+            return
+        context.finish(result=values)
+
+    def _fail(self, error: BaseException) -> None:
+        """End the job with what its function raised."""
+        self._end(error=self._error_text(error))
+
+    def _error_text(self, error: BaseException) -> str | None:
+        if isinstance(error, SystemExit):
+            return exit_error(error)
+        if isinstance(error, asyncio.CancelledError | JobCancelledError) and self._cancel_reason is not None:
+            return self._cancel_text()
+        if isinstance(error, ScriptletError):
+            return str(error)
+        return format_exception(error)
+
+    def _leave(self) -> None:
+        self._home.bins.forget_job(self.job_id)
+
+    # -- parts --------------------------------------------------------------------------------------------------
+
+    def _cancel_text(self) -> str:
+        return f"Cancelled: {self._cancel_reason or 'the executor is leaving'}"
+
+    def _end(self, *, error: str | None) -> None:
+        if self._link.finish(error=error) and error is not None and self._home.heal_children:
+            self._heal()
+
+    def _heal(self) -> None:
+        """Make today's engine forget a child that failed (protocol.md 3.9)."""
+        if self._link.identity.is_child:
+            message = BlockFinished(self.payload.session_id, self.job_id)
+            self._link.send(encode_message(message), Delivery.CONTROL)
+
+    def _make_link(self, inputs: BlockInputs | None) -> JobLink:
+        payload, home = self.payload, self._home
+        stacks = payload.stacks if inputs is None else inputs.stacks
+        block_path = None if inputs is None else inputs.block_path
+        identity = JobIdentity(payload.session_id, payload.job_id, tuple(stacks), block_path)
+        return JobLink(
+            identity,
+            home.channel,
+            home.clock,
+            redact=home.redactor.redact,
+            blocking=home.runtime.workers.yielding,
+        )
+
+    def _parts(self, inputs: BlockInputs) -> ContextParts:
+        surroundings, store = self._home.surroundings(self.payload.identifier)
+        outputs_def = self.payload.outputs or {}
+        link = self._link
+        place = self._place(link, surroundings, store)
+        definitions = {handle: dict(one) for handle, one in outputs_def.items()}
+
+        def encode_output(handle: str, value: Any) -> bytes | None:
+            return prepare_output(handle, value, definitions[handle], place)
+
+        return ContextParts(
+            link=link,
+            inputs=self._resolve(inputs, surroundings, store),
+            inputs_def=inputs.inputs_def or {},
+            outputs_def=outputs_def,
+            surroundings=surroundings,
+            encoder=encode_output,
+            exchange=self._home.exchange,
+            declared=frozenset(definitions),
+        )
+
+    def _place(self, link: JobLink, surroundings: Surroundings, store: VarStore) -> OutputPlace:
+        cache = None
+        if surroundings.pkg_data_dir and len(link.identity.stacks) == 1:
+            frame = link.identity.stacks[0]
+            cache = FrameCache(surroundings.pkg_data_dir, flow=frame.flow, node_id=frame.node_id)
+        identity = link.identity
+        return OutputPlace(identity.session_id, identity.job_id, store, self._home.bins, link.warn, cache)
+
+    def _resolve(self, inputs: BlockInputs, surroundings: Surroundings, store: VarStore) -> dict[str, Any]:
+        given = inputs.inputs
+        decoded = None if given is None else {handle: msgspec.json.decode(raw) for handle, raw in given.items()}
+        patches = None
+        if inputs.inputs_def_patch is not None:
+            patches = {
+                handle: [{"path": one.path, "schema": one.schema} for one in patch]
+                for handle, patch in inputs.inputs_def_patch.items()
+            }
+        return resolve_inputs(
+            decoded,
+            inputs_def=inputs.inputs_def,
+            patches=patches,
+            store=store,
+            secrets=self._home.secrets,
+            warn=self._link.warn,
+            redactor=self._home.redactor,
+            cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
+        )
+

@@ -1,0 +1,194 @@
+"""Hands what comes in to whoever waits for it: jobs, requests, child blocks; reads cancellations out of the report."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from oocana_async import topics
+from oocana_async.errors import ClosedError
+from oocana_async.messages.dispatch import (
+    BlockInputs,
+    BlockPayload,
+    ServiceBlockPayload,
+    decode_block_inputs,
+    decode_block_payload,
+    decode_response,
+    decode_service_payload,
+)
+from oocana_async.messages.report import (
+    BlockErrorEvent,
+    FlowFinished,
+    SessionFinished,
+    SlotflowFinished,
+    SubflowBlockFinished,
+    decode_report,
+)
+from oocana_async.messages.session import RunBlock
+from oocana_async.outbox import Outbox
+from oocana_async.requests import EventListener, PendingRequests
+from oocana_async.throttle import Clock
+from oocana_async.transport.base import Incoming, Outgoing
+
+__all__ = ["JobTaker", "Router"]
+
+log = logging.getLogger(__name__)
+
+_ENDING = re.compile(rb'"type"\s*:\s*"(?:Flow|SubflowBlock|Slotflow|Session)Finished"|timeout after ')
+_JOB_ID = re.compile(rb'"job_id"\s*:\s*"([^"\\]+)"')
+_TIMEOUT = re.compile(r"^(\S+) timeout after ")
+
+
+class JobTaker(Protocol):
+    """What the router tells about jobs; all calls come on the router's loop."""
+
+    def take_block(self, payload: BlockPayload) -> None:
+        """A task block is due."""
+
+    def take_service_block(self, payload: ServiceBlockPayload) -> None:
+        """A block of a service is due."""
+
+    def take_inputs(self, inputs: BlockInputs) -> None:
+        """The inputs of a job are there."""
+
+    def flow_ended(self, flow_job_id: str) -> None:
+        """A flow run ended: its jobs that still run are cancelled."""
+
+    def job_timed_out(self, job_id: str) -> None:
+        """The engine gave up a job."""
+
+    def session_ended(self) -> None:
+        """The session is over."""
+
+
+class Router:
+    """Reads messages of one session; a message that cannot be read is logged with its topic and skipped.
+
+    Args:
+        session_id: messages of other sessions are not looked at.
+        taker: gets the jobs.
+        outbox: where the requests for child blocks go.
+        clock: for the deadlines of requests.
+    """
+
+    def __init__(self, session_id: str, taker: JobTaker, outbox: Outbox, clock: Clock) -> None:
+        self._session_id = session_id
+        self._taker = taker
+        self._outbox = outbox
+        self.pending = PendingRequests(clock)
+        self._lock = threading.Lock()
+        self._listeners: dict[bytes, EventListener] = {}
+        self._inputs_prefix = topics.inputs(session_id, "")
+        self._response_prefix = f"session/{session_id}/request/"
+        self._skipped = 0
+        self._closed: str | None = None
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """Topic filters to subscribe to before ExecutorReady is sent."""
+        return (
+            topics.run_block(),
+            topics.run_service_block(),
+            topics.inputs(self._session_id, "+"),
+            topics.responses(self._session_id),
+            topics.REPORT,
+        )
+
+    @property
+    def skipped(self) -> int:
+        """Messages that could not be read."""
+        return self._skipped
+
+    def route_all(self, messages: Iterable[Incoming]) -> None:
+        """Hand over messages in order."""
+        for message in messages:
+            self.route(message.topic, message.payload)
+
+    def route(self, topic: str, payload: bytes) -> None:
+        """Hand over one message; never raises because of what is in it."""
+        try:
+            if topic == topics.REPORT:
+                self._report(payload)
+            elif topic.startswith(self._inputs_prefix):
+                self._taker.take_inputs(decode_block_inputs(payload))
+            elif topic.startswith(self._response_prefix):
+                self.pending.resolve(decode_response(payload))
+            elif topic == topics.run_block():
+                self._block(decode_block_payload(payload))
+            elif topic == topics.run_service_block():
+                self._service_block(decode_service_payload(payload))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._skipped += 1
+            log.warning("skipped a message on %s that cannot be read: %s", topic, error)
+
+    def _block(self, payload: BlockPayload) -> None:
+        if payload.session_id == self._session_id:
+            self._taker.take_block(payload)
+
+    def _service_block(self, payload: ServiceBlockPayload) -> None:
+        if payload.session_id == self._session_id:
+            self._taker.take_service_block(payload)
+
+    # -- the report ---------------------------------------------------------------------------------------------
+
+    def _report(self, payload: bytes) -> None:
+        if self._listeners:
+            self._feed_listener(payload)
+        if _ENDING.search(payload) is None:
+            return
+        event = decode_report(payload)
+        if event is None or event.session_id != self._session_id:
+            return
+        match event:
+            case FlowFinished() | SubflowBlockFinished() | SlotflowFinished():
+                self._taker.flow_ended(event.job_id)
+            case SessionFinished() if event.job_id is msgspec.UNSET:
+                self._taker.session_ended()
+            case BlockErrorEvent():
+                found = _TIMEOUT.match(event.error)
+                if found is not None and found[1] == event.job_id:
+                    self._taker.job_timed_out(event.job_id)
+            case _:
+                pass
+
+    def _feed_listener(self, payload: bytes) -> None:
+        for found in _JOB_ID.finditer(payload):
+            listener = self._listeners.get(found[1])
+            if listener is not None:
+                event = decode_report(payload)
+                if event is not None and event.session_id == self._session_id:
+                    listener(event)
+                return
+
+    # -- children -----------------------------------------------------------------------------------------------
+
+    def start_child(self, message: Outgoing, request: RunBlock, listener: EventListener) -> Callable[[], object]:
+        """Listen to the events of a child, then send the request for it; from any thread.
+
+        Raises:
+            ClosedError: The executor is leaving.
+        """
+        key = request.block_job_id.encode()
+        with self._lock:
+            if self._closed is not None:
+                raise ClosedError(self._closed)
+            self._listeners[key] = listener
+        self._outbox.append(message)
+
+        def stop() -> None:
+            with self._lock, contextlib.suppress(KeyError):
+                del self._listeners[key]
+
+        return stop
+
+    def close(self, reason: str) -> None:
+        """End all waits for answers with a reason; further requests fail with it."""
+        with self._lock:
+            self._closed = reason
+        self.pending.close(reason)
