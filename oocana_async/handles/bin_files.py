@@ -94,7 +94,8 @@ class BinFiles:
         source = _existing_file(value, handle) if isinstance(value, PurePath) else None
         target = self._reserve(job_id, handle)
         if source is None:
-            write_atomically(target, lambda path: path.write_bytes(value))  # type: ignore[arg-type]
+            content = _contiguous(value)
+            write_atomically(target, lambda path: path.write_bytes(content))
         elif self._may_link(source):
             write_atomically(target, lambda path: _link_or_copy(source, path))
         else:
@@ -127,6 +128,12 @@ def _is_free(file_name: str, counts: dict[str, int]) -> bool:
         return False
     base, _, number = key.rpartition(".")
     return not (number.isdecimal() and 1 < int(number) <= counts.get(base, 0))
+
+
+def _contiguous(value: Any) -> BytesLike:
+    """Files take any buffer without a copy, unless it has gaps."""
+    view = memoryview(value)
+    return view if view.c_contiguous else view.tobytes()
 
 
 def _existing_file(path: PurePath, handle: str) -> Path:

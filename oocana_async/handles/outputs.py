@@ -120,7 +120,8 @@ def _may_travel_by_reference(value: Any) -> bool:
 
 def _explained(handle: str, value: Any, error: EncodingError) -> EncodingError:
     subject = f"output handle [{handle}]"
-    if not error.where and hasattr(value, "__next__") and not inspect.isgenerator(value):
+    is_iterator = hasattr(value, "__next__") and not inspect.isgenerator(value) and not hasattr(value, "read")
+    if is_iterator and not error.where:
         reason = f"got a {type(value).__name__} iterator; send its items one by one, or all of them with list(...)"
         return EncodingError(reason, subject=subject)
     return error.about(subject)
