@@ -1,7 +1,7 @@
 """Keep one module per scriptlet file and per version of it, whoever asks from whatever thread.
 
 A file is a `Source`; what `sys.modules` holds for one version of it is a `ScriptletModule`. Its name is the absolute
-path (protocol.md 7.1), later versions are `<path>#2` and so on, so pickle, dataclasses and `typing` find their way by name.
+path (protocol.md 7.1), later versions are `<path>#2` and so on, so pickle, dataclasses and `typing` find their way.
 """
 
 from __future__ import annotations
