@@ -11,7 +11,7 @@ from typing import Literal
 
 from oocana_async.errors import ManifestError
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Finding:
     """One remark about one place of a manifest.
 
     Attributes:
-        severity: "error" when the flow cannot run as written, "warning" when it runs but hardly as meant.
+        severity: "error" when the flow cannot run as written, "warning" when it runs but hardly as meant, "note" for
+            what may well be meant so.
         code: short stable name, such as `unknown-node`.
         path: the file, None when there is none.
         line: 1-based line, None when the file as a whole is meant.

@@ -1,0 +1,1 @@
+"""Analyses of a loaded target, each a function from graphs to findings."""

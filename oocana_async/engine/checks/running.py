@@ -1,0 +1,97 @@
+"""Which nodes can never run, and why (flow-format.md 2.3, 5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from oocana_async.engine.checks.subject import Subject
+from oocana_async.engine.findings import Finding, listed
+from oocana_async.engine.graph import Graph, Node, NodeTarget, SlotBlock, SubflowBlock
+
+
+def check_running(subject: Subject) -> Iterator[Finding]:
+    """Yield the nodes that can never run, and the slots that nobody fills."""
+    graph = subject.graph
+    sources = _sources(graph)
+    runs = runnable(graph, sources)
+    for node in graph.nodes.values():
+        if node.node_id not in runs:
+            yield _blocked(subject, node, sources, runs)
+        elif node.concurrency == 0 and node.queued:
+            message = f'with "concurrency: 0" the node "{node.node_id}" runs at flow start only, what arrives is lost'
+            yield subject.about(node, "warning", "concurrency-zero", message)
+        if isinstance(node.block, SubflowBlock) and (open_slots := node.block.graph.unfilled_slots):
+            message = f'the node "{node.node_id}" leaves the slot {listed(sorted(open_slots))} of its subflow unfilled'
+            yield subject.about(node, "warning", "unfilled-slot", message, 'add entries to "slots"')
+
+
+def runnable(graph: Graph, sources: dict[tuple[str, str], list[str]]) -> set[str]:
+    """Return the nodes that can run if every input of the flow gets a value."""
+    from_flow = {
+        (target.node_id, target.input_handle)
+        for targets in graph.input_targets.values()
+        for target in targets
+        if isinstance(target, NodeTarget)
+    }
+    runs: set[str] = set()
+    emitting: set[str] = set()
+
+    def ready(node: Node) -> bool:
+        return all(
+            handle in node.static
+            or (node.node_id, handle) in from_flow
+            or not emitting.isdisjoint(sources.get((node.node_id, handle), ()))
+            for handle in node.inputs_def or ()
+        )
+
+    while new := [n for n in graph.nodes.values() if n.node_id not in runs and ready(n)]:
+        runs.update(node.node_id for node in new)
+        emitting.update(n.node_id for n in new if not (isinstance(n.block, SlotBlock) and n.block.provider is None))
+    return runs
+
+
+def _sources(graph: Graph) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for (source, _), targets in graph.targets.items():
+        for target in targets:
+            if isinstance(target, NodeTarget):
+                found.setdefault((target.node_id, target.input_handle), []).append(source)
+    return found
+
+
+def _blocked(subject: Subject, node: Node, sources: dict[tuple[str, str], list[str]], runs: set[str]) -> Finding:
+    if node.unfed:
+        return _unfed(subject, node)
+    declared = [handle for handle in node.inputs_def or () if handle in node.queued]
+    stuck = {
+        source: handle
+        for handle in declared
+        if runs.isdisjoint(feeding := sources.get((node.node_id, handle), ()))
+        for source in feeding
+    }
+    if node.node_id in stuck:
+        message = f'the node "{node.node_id}" never runs: only itself feeds its input "{stuck[node.node_id]}"'
+        return subject.about(node, "error", "never-runs", message, "give the loop a first value from elsewhere")
+    reasons = [f'"{handle}" waits for the node "{source}"' for source, handle in stuck.items()]
+    because = "; ".join(reasons) if reasons else "what feeds it gives no values"
+    message = (
+        f'the node "{node.node_id}" never runs: {because}, which never runs'
+        if reasons
+        else (f'the node "{node.node_id}" never runs: {because}')
+    )
+    return subject.about(node, "warning", "never-runs", message)
+
+
+def _unfed(subject: Subject, node: Node) -> Finding:
+    handle = node.unfed[0]
+    rest = f" (and {listed(node.unfed[1:])})" if len(node.unfed) > 1 else ""
+    message = f'the node "{node.node_id}" never runs: its input "{handle}"{rest} has neither a value nor a connection'
+    definition = (node.inputs_def or {})[handle]
+    hint = f'add "handle: {handle}" with a "value" to its inputs_from'
+    if definition.value is not UNSET:
+        hint = f"the default is not filled in inside a flow, {hint.replace('a ', 'the ', 1)}"
+    if subject.is_root:
+        return subject.about(node, "warning", "never-runs", message, f"{hint}, or give it with --nodes-inputs")
+    return subject.about(node, "error", "never-runs", message, hint)
