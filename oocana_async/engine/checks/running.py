@@ -91,7 +91,7 @@ def _unfed(subject: Subject, node: Node) -> Finding:
     definition = (node.inputs_def or {})[handle]
     hint = f'add "handle: {handle}" with a "value" to its inputs_from'
     if definition.value is not UNSET:
-        hint = f"the default is not filled in inside a flow, {hint.replace('a ', 'the ', 1)}"
+        hint = f"defaults are not filled in inside a flow: {hint}"
     if subject.is_root:
         return subject.about(node, "warning", "never-runs", message, f"{hint}, or give it with --nodes-inputs")
     return subject.about(node, "error", "never-runs", message, hint)

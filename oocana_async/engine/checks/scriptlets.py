@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oocana_async.engine.checks.subject import at_place
-from oocana_async.engine.findings import Finding, suggest
+from oocana_async.engine.findings import Finding, listed, suggest
 from oocana_async.engine.graph import NodeExecutor, Place, PythonExecutor, ServiceBlock, TaskBlock
 
 
@@ -53,7 +53,8 @@ def _check_function(task: TaskBlock, path: Path, function: str) -> Iterator[Find
     if function not in names and "*" not in names:
         message = f'the scriptlet {path} has no function "{function}"'
         functions = sorted(node.name for node in module.body if isinstance(node, _FUNCTIONS))
-        hint = suggest(function, functions) or (f"write def {function}(params, context)" if not functions else "")
+        near = suggest(function, functions)
+        hint = near or (f"it defines {listed(functions)}" if functions else f"write def {function}(params, context)")
         yield at_place(task.source, path, "error", "missing-function", message, hint)
 
 
