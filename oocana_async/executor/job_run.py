@@ -17,6 +17,7 @@ from oocana_async.executor.calling import Call, check_result, plan_call, settle
 from oocana_async.executor.current import enter_job
 from oocana_async.executor.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
 from oocana_async.executor.runtime import Runtime
+from oocana_async.executor.scope import ExecutorSession
 from oocana_async.executor.tracebacks import exit_error, format_exception
 from oocana_async.handles.bin_files import BinFiles
 from oocana_async.handles.frame_cache import FrameCache, cache_directory
@@ -47,6 +48,7 @@ NO_INPUTS_DEADLINE = 60.0
 class JobHome(Protocol):
     """What a job run gets from its executor."""
 
+    session: ExecutorSession
     runtime: Runtime
     channel: Channel
     exchange: Exchange
@@ -75,6 +77,13 @@ _MOVES = {
     RunState.KEPT_ALIVE: {RunState.ENDED},
     RunState.ENDED: set[RunState](),
 }
+
+
+class _Everything:
+    """Declares every handle."""
+
+    def __contains__(self, handle: object) -> bool:
+        return True
 
 
 class JobRun:
@@ -290,8 +299,13 @@ class JobRun:
         place = self._place(link, surroundings, store)
         definitions = {handle: dict(one) for handle, one in outputs_def.items()}
 
+        undeclared = self._home.session.undeclared
+
         def encode_output(handle: str, value: Any) -> bytes | None:
-            return prepare_output(handle, value, definitions[handle], place)
+            definition = definitions.get(handle)
+            if definition is None and undeclared is not None:
+                definition = undeclared(handle, value)
+            return prepare_output(handle, value, definition, place)
 
         return ContextParts(
             link=link,
@@ -301,7 +315,7 @@ class JobRun:
             surroundings=surroundings,
             encoder=encode_output,
             exchange=self._home.exchange,
-            declared=frozenset(definitions),
+            declared=frozenset(definitions) if undeclared is None else _Everything(),
         )
 
     def _place(self, link: JobLink, surroundings: Surroundings, store: VarStore) -> OutputPlace:

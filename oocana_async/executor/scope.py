@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 __all__ = ["ExecutorScope", "ExecutorSession"]
 
@@ -17,11 +18,14 @@ class ExecutorSession:
         session_dir: shared by all blocks of the session, exists.
         heal_children: send a second BlockFinished for a child of `run_block` that failed, because today's engine
             never forgets such a job otherwise and its flow hangs (protocol.md 3.9).
+        undeclared: gives the definition of an output handle that a block does not declare, from handle and value;
+            None for what the protocol wants: a warning, and nothing is sent.
     """
 
     session_id: str
     session_dir: Path
     heal_children: bool = False
+    undeclared: Callable[[str, Any], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
