@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -99,7 +98,7 @@ class BinFiles:
         elif self._may_link(source):
             write_atomically(target, lambda path: _link_or_copy(source, path))
         else:
-            write_atomically(target, lambda path: shutil.copyfile(source, path))
+            write_atomically(target, lambda path: _copy(source, path))
         return {"__OOMOL_TYPE__": "oomol/bin", "value": str(target)}
 
     def forget_job(self, job_id: str) -> None:
@@ -145,11 +144,17 @@ def _existing_file(path: PurePath, handle: str) -> Path:
     return source
 
 
+def _copy(source: Path, target: Path) -> None:
+    import shutil  # slow to import, and rarely needed
+
+    shutil.copyfile(source, target)
+
+
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        _copy(source, target)
 
 
 def read_bin(wrapper: Mapping[str, Any], *, handle: str) -> bytes:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 __all__ = ["CredentialInput", "resolve_credential"]
 
 _PLACEHOLDER = re.compile(r"\$\{\{OO_CREDENTIAL:([^,]+),([^,]+),([^,]+)\}\}")
 
 
-@dataclass(frozen=True)
-class CredentialInput:
+class CredentialInput(msgspec.Struct, frozen=True):
     """Names a credential; it holds no secret.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict, TypeGuard
+
+import msgspec
 
 __all__ = [
     "ArrayFieldSchema",
@@ -110,13 +111,12 @@ def is_primitive_dict(schema: Any) -> bool:
 
 def media_type_of(definition: Any) -> str | None:
     """Give the `contentMediaType` of a handle definition as it travels, None if it has none."""
-    schema = definition.get("json_schema") if isinstance(definition, Mapping) else None
-    media_type = schema.get("contentMediaType") if isinstance(schema, Mapping) else None
+    schema = definition.get("json_schema") if isinstance(definition, dict | Mapping) else None
+    media_type = schema.get("contentMediaType") if isinstance(schema, dict | Mapping) else None
     return media_type if isinstance(media_type, str) else None
 
 
-@dataclass(frozen=True)
-class FieldSchema:
+class FieldSchema(msgspec.Struct, frozen=True):
     """The part of a JSON schema that matters for handles: what kind of value, and how it travels."""
 
     contentMediaType: str | None = None  # noqa: N815 - JSON schema's own word
@@ -136,38 +136,33 @@ class FieldSchema:
         return FieldSchema(schema.get("contentMediaType"))
 
 
-@dataclass(frozen=True)
-class PrimitiveFieldSchema(FieldSchema):
+class PrimitiveFieldSchema(FieldSchema, frozen=True):
     """A plain text, number, truth value or null."""
 
     type: str = "string"
 
 
-@dataclass(frozen=True)
-class VarFieldSchema(FieldSchema):
+class VarFieldSchema(FieldSchema, frozen=True):
     """A reference to an object in a process."""
 
     contentMediaType: str | None = "oomol/var"  # noqa: N815
 
 
-@dataclass(frozen=True)
-class SecretFieldSchema(FieldSchema):
+class SecretFieldSchema(FieldSchema, frozen=True):
     """A text that names a secret."""
 
     contentMediaType: str | None = "oomol/secret"  # noqa: N815
     type: str = "string"
 
 
-@dataclass(frozen=True)
-class ArrayFieldSchema(FieldSchema):
+class ArrayFieldSchema(FieldSchema, frozen=True):
     """A list; `items` describes each member."""
 
     type: str = "array"
     items: FieldSchema | None = None
 
 
-@dataclass(frozen=True)
-class ObjectFieldSchema(FieldSchema):
+class ObjectFieldSchema(FieldSchema, frozen=True):
     """An object; `properties` describes its members."""
 
     type: str = "object"

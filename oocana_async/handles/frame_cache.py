@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+
+import msgspec
 
 from oocana_async.errors import HandleError
 from oocana_async.handles.bin_files import safe_name, write_atomically
@@ -80,8 +81,7 @@ def is_cacheable_frame(value: Any) -> bool:
     return type(value).__name__ == "DataFrame" and callable(getattr(value, "to_pickle", None))
 
 
-@dataclass(frozen=True, slots=True)
-class FrameCache:
+class FrameCache(msgspec.Struct, frozen=True):
     """Where the frames of one node are kept.
 
     Attributes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
+
+import msgspec
 
 from oocana_async.encoding import encode
 from oocana_async.errors import EncodingError
@@ -23,8 +24,7 @@ _BASIC = (int, float, str, bool)
 """Travels as plain JSON on `oomol/var` handles, too (protocol.md 5.2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputPlace:
+class OutputPlace(msgspec.Struct, frozen=True):
     """Where the values of one job go.
 
     Attributes:

@@ -81,7 +81,9 @@ class Redactor:
         Args:
             payload: a whole document; it comes back as it is if no secret is in it.
         """
-        return payload if self._text is None else _STRING.sub(self._redact_literal, payload)
+        if self._bytes is None or (b"\\" not in payload and self._bytes.search(payload) is None):
+            return payload
+        return _STRING.sub(self._redact_literal, payload)
 
     def _redact_literal(self, match: re.Match[bytes]) -> bytes:
         literal = match.group()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import Callable, Hashable, Iterator, KeysView, MutableMapping, ValuesView
 from typing import Any
 
 __all__ = ["ScopedFigures"]
@@ -46,9 +46,6 @@ class ScopedFigures(MutableMapping[Any, Any]):
     def __iter__(self) -> Iterator[Any]:
         return iter(self._own())
 
-    def __reversed__(self) -> Iterator[Any]:
-        return iter(list(self._own())[::-1])
-
     def __len__(self) -> int:
         return len(self._own())
 
@@ -59,7 +56,3 @@ class ScopedFigures(MutableMapping[Any, Any]):
     def values(self) -> ValuesView[Any]:
         """Managers of the open figures, the active one last; unlike the base class's, the view can be reversed."""
         return self._own().values()
-
-    def items(self) -> ItemsView[Any, Any]:
-        """Numbers and managers."""
-        return self._own().items()

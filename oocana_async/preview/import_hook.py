@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.abc
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +42,7 @@ def _is_being_imported(module: ModuleType) -> bool:
     return bool(getattr(module.__spec__, "_initializing", False))
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Finds nothing itself: lets the other finders find, and listens for the end of the import."""
 
     def __init__(self, actions: Mapping[str, Callable[[ModuleType], None]]) -> None:

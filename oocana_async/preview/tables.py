@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+
+import msgspec
 
 from oocana_async.errors import EncodingError
 from oocana_async.preview.cells import Cell, column_name, plain_cell
@@ -43,8 +44,7 @@ _DOTS = "..."
 _EDGE = MAX_ROWS // 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
+class _Window(msgspec.Struct, frozen=True):
     """The part of a table that is shown; `missing_columns` were left out at the right."""
 
     columns: list[Any]

@@ -79,6 +79,20 @@ def test_show_of_one_figure_sends_only_that_one(desk: Desk) -> None:
 
 
 @pytest.mark.usefixtures("hooks")
+def test_pyplot_works_as_ever_with_figures_of_its_own() -> None:
+    first, second = plt.figure("one"), plt.figure(7)
+    assert plt.get_fignums() == [1, 7]
+    assert plt.get_figlabels() == ["one", ""]
+    assert plt.gcf() is second
+    assert plt.figure("one") is first
+    assert plt.gcf() is first
+    plt.close(first)
+    assert plt.fignum_exists(7)
+    plt.close("all")
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.usefixtures("hooks")
 def test_figures_are_closed_although_sending_fails(desk: Desk) -> None:
     desk.send = lambda payload: 1 / 0  # type: ignore[assignment]
     plt.figure()

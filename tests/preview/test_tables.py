@@ -224,6 +224,36 @@ def test_inline_table_that_is_too_large_is_shortened() -> None:
     assert (len(data["rows"]), data["row_count"]) == (11, 400)
 
 
+def test_wide_inline_table_that_is_too_large_loses_columns() -> None:
+    given = {"columns": list(range(2000)), "rows": [["x" * 50] * 2000] * 3}
+    data = render({"type": "table", "data": given})["data"]
+    assert data["columns"][-1] == "... (+1900 columns)"
+    assert (len(data["rows"]), data["row_count"]) == (3, 3)
+
+
+def test_other_mapping_stays_as_it_is() -> None:
+    assert render({"type": "table", "data": {"a": 1}})["data"] == {"a": 1}
+
+
+def test_frame_of_a_stranger_is_read_through_to_dict() -> None:
+    class Small:
+        shape = (1, 1)
+        head = tail = None
+
+        def to_dict(self, orient: str) -> Any:
+            return {"columns": ["a"], "data": [[orient]]}
+
+    assert table(Small()) == {"columns": ["a"], "rows": [["split"]], "row_count": 1}
+
+
+def test_cells_of_enums_and_large_decimals_become_their_values() -> None:
+    import enum
+
+    colour = enum.Enum("colour", {"RED": 3})
+    rows = [[colour.RED, decimal.Decimal("NaN"), decimal.Decimal("1e30"), np.int64(4), np.datetime64("2024-01-02")]]
+    assert table(rows)["rows"] == [[3, None, 1e30, 4, "2024-01-02"]]
+
+
 def test_path_of_a_csv_stays_a_path() -> None:
     assert render({"type": "table", "data": "/tmp/a.csv"}) == {"type": "table", "data": "/tmp/a.csv"}
 
