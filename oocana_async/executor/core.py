@@ -42,10 +42,17 @@ class Executor:
         session: whose jobs to take.
         runtime: runs the code; stays open.
         clock: for throttles and deadlines; None for the loop's own.
+        channel: a fresh outbox over the transport, which the executor opens and closes; None for an ordinary one.
     """
 
     def __init__(
-        self, transport: Transport, session: ExecutorSession, runtime: Runtime, *, clock: Clock | None = None
+        self,
+        transport: Transport,
+        session: ExecutorSession,
+        runtime: Runtime,
+        *,
+        clock: Clock | None = None,
+        channel: Outbox | None = None,
     ) -> None:
         self.session = session
         self.runtime = runtime
@@ -55,7 +62,7 @@ class Executor:
         self.heal_children = session.heal_children
         self.session_over = asyncio.Event()
         self._transport = transport
-        self.channel = Outbox(transport)
+        self.channel = channel or Outbox(transport)
         self.clock: Clock = clock or LoopClock(asyncio.get_running_loop())
         self.exchange = Router(session.session_id, self, self.channel, self.clock)
         self._scopes: dict[str | None, tuple[ExecutorScope, Surroundings, VarStore]] = {}
@@ -120,6 +127,12 @@ class Executor:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
         await self.channel.aclose()
+
+    async def drain(self) -> None:
+        """Wait until no job is left and what they sent has been delivered; cancelling it changes nothing."""
+        while tasks := [task for _, task in self._runs.values()]:
+            await asyncio.wait(tasks)
+        await self.channel.flush()
 
     @property
     def running(self) -> int:
