@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 from uuid import uuid4
 
 from oocana_async.errors import HandleError
@@ -22,7 +22,7 @@ _MAX_NAME_BYTES = 200
 _UNSAFE = re.compile(r"[^\w .()\[\]@=,+-]")
 
 
-def is_bytes_like(value: Any) -> bool:
+def is_bytes_like(value: Any) -> TypeGuard[BytesLike]:
     """Say whether a value is bytes, a bytearray or a memoryview."""
     return isinstance(value, bytes | bytearray | memoryview)
 

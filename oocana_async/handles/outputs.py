@@ -96,11 +96,12 @@ def _cache_frame(handle: str, value: Any, definition: Mapping[str, Any] | None, 
 def _send_bytes(handle: str, value: Any, definition: Mapping[str, Any] | None, place: OutputPlace) -> bytes | None:
     if value is None and definition is not None and definition.get("nullable") is True:
         return b"null"
-    if not is_bytes_like(value) and not isinstance(value, PurePath):
+    content = value if is_bytes_like(value) or isinstance(value, PurePath) else None
+    if content is None:
         place.warn(f"Output handle key: [{handle}] is defined as binary, but the value is not bytes.")
         return None
     try:
-        return encode(place.bins.write(place.job_id, handle, value))
+        return encode(place.bins.write(place.job_id, handle, content))
     except OSError as error:
         reason = f"is defined as binary, but an error occurred while writing the file: {error}"
         place.warn(f"Output handle key: [{handle}] {reason}")

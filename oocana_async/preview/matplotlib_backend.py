@@ -41,4 +41,4 @@ def _show(managers: list[Any], what: str) -> None:
 class FigureCanvas(FigureCanvasAgg):
     """Draws in memory."""
 
-    manager_class = FigureManager
+    manager_class: Any = FigureManager
