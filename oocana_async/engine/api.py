@@ -1,0 +1,136 @@
+"""Runs flows from Python: `run_flow` for the result, `open_session` to watch and steer a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypedDict, Unpack
+
+import anyio
+
+from oocana_async.engine.loading import LoadedTarget
+from oocana_async.engine.records import BlockRun, RunResult, Status
+from oocana_async.engine.session import HostFactory, Session, SessionOptions
+
+__all__ = ["BlockRun", "RunOptions", "RunResult", "Session", "Status", "open_session", "run_flow"]
+
+
+class RunOptions(TypedDict, total=False):
+    """Rarer options of `run_flow`; see `open_session`."""
+
+    nodes_inputs: Mapping[str, Mapping[str, Any]] | None
+    search_paths: Sequence[str | os.PathLike[str]]
+    session_id: str | None
+    session_dir: str | os.PathLike[str] | None
+    temp_root: str | os.PathLike[str] | None
+    project_data: str | os.PathLike[str] | None
+    pkg_data_root: str | os.PathLike[str] | None
+    env: Mapping[str, str] | None
+    max_threads: int | None
+    use_cache: bool
+    save_cache: bool
+    keep: int
+    host: HostFactory | None
+
+
+@asynccontextmanager
+async def open_session(
+    target: str | os.PathLike[str] | LoadedTarget,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    nodes: Sequence[str] | None = None,
+    nodes_inputs: Mapping[str, Mapping[str, Any]] | None = None,
+    search_paths: Sequence[str | os.PathLike[str]] = (),
+    session_id: str | None = None,
+    session_dir: str | os.PathLike[str] | None = None,
+    temp_root: str | os.PathLike[str] | None = None,
+    project_data: str | os.PathLike[str] | None = None,
+    pkg_data_root: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    max_threads: int | None = None,
+    use_cache: bool = False,
+    save_cache: bool = False,
+    keep: int = 10_000,
+    host: HostFactory | None = None,
+) -> AsyncIterator[Session]:
+    """Run a flow, subflow or task while the block of the `async with` goes on.
+
+    The run begins as soon as the block waits for something, so `session.events()` called before that misses nothing.
+    Leaving the block, or cancelling the scope around it, ends a run that is not over yet ("Cancelled") and waits until
+    its blocks, executors and processes have gone. Sessions of one process do not see each other.
+
+    Args:
+        target: a manifest file, its directory, a reference such as `pkg::name`, or what `load_target` returned.
+        inputs: handle -> value for the target; missing ones get their default, or null when nullable.
+        nodes: run only these nodes and what they need.
+        nodes_inputs: node id -> handle -> value, for nodes of the root flow.
+        search_paths: directories with packages, in order.
+        session_id: a random UUID when None.
+        session_dir: shared by all blocks, `<system tmp>/<session id>` when None; never deleted.
+        temp_root: temporary directories are made below it; `OOCANA_TEMP_ROOT`, else the system's, when None.
+        project_data: data directory of blocks outside packages; the temp root when None.
+        pkg_data_root: packages have their data directories below it; the temp root when None.
+        env: variables for the blocks; inherited `OOMOL_*` variables win over them.
+        max_threads: most threads for blocks; the executor's default when None.
+        use_cache: start with the input values that an earlier run kept.
+        save_cache: keep the last input values of nodes below `~/.oocana` for `use_cache`.
+        keep: most values per output, and most runs, that the result holds; older ones are only counted.
+        host: makes the host of executors from the session's bus and `max_threads`; None for this process.
+
+    Raises:
+        EncodingError: An input cannot be sent as JSON.
+    """
+    session = Session(
+        SessionOptions(
+            target=target,
+            inputs=inputs or {},
+            nodes=nodes,
+            nodes_inputs=nodes_inputs,
+            search_paths=search_paths,
+            session_id=session_id or "",
+            session_dir=session_dir,
+            temp_root=temp_root,
+            project_data=project_data,
+            pkg_data_root=pkg_data_root,
+            env=env,
+            max_threads=max_threads,
+            use_cache=use_cache,
+            save_cache=save_cache,
+            keep=keep,
+            host=host,
+        )
+    )
+    try:
+        yield session
+    finally:
+        with anyio.CancelScope(shield=True):
+            await session.aclose()
+
+
+async def run_flow(
+    target: str | os.PathLike[str] | LoadedTarget,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    nodes: Sequence[str] | None = None,
+    **options: Unpack[RunOptions],
+) -> RunResult:
+    """Run a flow, subflow or task to its end.
+
+    Cancelling it ends the run and waits until nothing of it is left.
+
+    Args:
+        target: a manifest file, its directory, a reference such as `pkg::name`, or what `load_target` returned.
+        inputs: handle -> value for the target.
+        nodes: run only these nodes and what they need.
+        options: see `open_session`.
+
+    Returns:
+        Status, outputs, runs of blocks, error. A failing block is no exception; `raise_for_status()` makes it one.
+
+    Raises:
+        LoadError: The target cannot be loaded.
+        EncodingError: An input cannot be sent as JSON.
+    """
+    async with open_session(target, inputs=inputs, nodes=nodes, **options) as session:
+        return await session.result()

@@ -1,0 +1,70 @@
+"""Streams of report events for whoever watches a session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from oocana_async.bus import BusSubscription
+from oocana_async.messages.report import ReportEvent, decode_report
+
+__all__ = ["EventStream", "RawEventStream"]
+
+
+class RawEventStream:
+    """The report events of a session as they travel: one JSON text each, in order; ends after SessionFinished.
+
+    Events of a subscriber that is too slow are dropped, oldest first, unless it asked to be waited for.
+    """
+
+    def __init__(self, subscription: BusSubscription) -> None:
+        self._subscription = subscription
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return (await self._subscription.__anext__()).payload
+
+    @property
+    def dropped(self) -> int:
+        """Events that were dropped because they were not read in time."""
+        return self._subscription.statistics().dropped
+
+    def close(self) -> None:
+        """Stop to collect events; may be called twice."""
+        self._subscription.close()
+
+
+class EventStream:
+    """The report events of a session, typed, in order; ends after SessionFinished.
+
+    What other languages' executors send beyond the known types is left out. Events of a subscriber that is too slow
+    are dropped, oldest first, unless it asked to be waited for.
+    """
+
+    def __init__(self, subscription: BusSubscription) -> None:
+        self._raw = RawEventStream(subscription)
+
+    def __aiter__(self) -> AsyncIterator[ReportEvent]:
+        return self
+
+    async def __anext__(self) -> ReportEvent:
+        while True:
+            payload = await self._raw.__anext__()
+            try:
+                event = decode_report(payload)
+            except msgspec.DecodeError:
+                continue
+            if event is not None:
+                return event
+
+    @property
+    def dropped(self) -> int:
+        """Events that were dropped because they were not read in time."""
+        return self._raw.dropped
+
+    def close(self) -> None:
+        """Stop to collect events; may be called twice."""
+        self._raw.close()

@@ -1,0 +1,367 @@
+"""One session from load to end: directories, executors, the runner, the result."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from msgspec import Raw
+
+from oocana_async import topics
+from oocana_async.bus import Bus, BusSubscription, Overflow
+from oocana_async.encoding import encode
+from oocana_async.engine.cache import InputCache
+from oocana_async.engine.children import fill_inputs
+from oocana_async.engine.directories import Directories, prepare_directories, workspace_scope
+from oocana_async.engine.environment import variables_on_top
+from oocana_async.engine.events import EventStream, RawEventStream
+from oocana_async.engine.flow_state import FlowState
+from oocana_async.engine.graph import Graph, SearchContext, TaskBlock
+from oocana_async.engine.jobs import FlowRun, Job
+from oocana_async.engine.loading import LoadedTarget, load_target
+from oocana_async.engine.packages import installed_versions
+from oocana_async.engine.partial import Selection, select_nodes
+from oocana_async.engine.plan import TaskWire
+from oocana_async.engine.records import RunRecord, RunResult, Status
+from oocana_async.engine.reports import Reporter
+from oocana_async.engine.requests import RootTask
+from oocana_async.engine.runner import SessionOutcome, SessionRunner
+from oocana_async.engine.scopes import ExecutorHost, ScopeMap
+from oocana_async.engine.support import check_executors
+from oocana_async.engine.tasks import TaskOwner
+from oocana_async.errors import ClosedError, EncodingError, LoadError
+from oocana_async.messages.report import ErrorInfo
+
+__all__ = ["CANCELLED", "HostFactory", "Session", "SessionOptions"]
+
+CANCELLED = "Cancelled"
+"""Error of a session that was ended from outside."""
+
+_INTAKE = 4096
+"""Messages that may wait for the engine before those who send them wait."""
+
+HostFactory = Callable[[Bus, int | None], ExecutorHost]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What `open_session` was called with; see there."""
+
+    target: str | os.PathLike[str] | LoadedTarget
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    nodes: Sequence[str] | None = None
+    nodes_inputs: Mapping[str, Mapping[str, Any]] | None = None
+    search_paths: Sequence[str | os.PathLike[str]] = ()
+    session_id: str = ""
+    session_dir: str | os.PathLike[str] | None = None
+    temp_root: str | os.PathLike[str] | None = None
+    project_data: str | os.PathLike[str] | None = None
+    pkg_data_root: str | os.PathLike[str] | None = None
+    env: Mapping[str, str] | None = None
+    max_threads: int | None = None
+    use_cache: bool = False
+    save_cache: bool = False
+    keep: int = 10_000
+    host: HostFactory | None = None
+
+
+class Session:
+    """A run of one target; made by `open_session`.
+
+    Attributes:
+        session_id: the session.
+    """
+
+    def __init__(self, options: SessionOptions) -> None:
+        self.session_id = options.session_id or str(uuid.uuid4())
+        self._options = options
+        self._inputs = _encode_inputs(options.inputs)
+        self._bus = Bus()
+        # Bound: `_INTAKE`, then executors wait; drained by the runner's pump; closed at the session's end.
+        self._intake = self._bus.subscribe(topics.session(self.session_id), limit=_INTAKE, overflow=Overflow.WAIT)
+        self._record = RunRecord(options.keep)
+        self._reporter: Reporter | None = None
+        self._runner: SessionRunner | None = None
+        self._loaded: LoadedTarget | None = None
+        self._root: FlowRun | None = None
+        self._cancelled = False
+        self._started_at = self._finished_at = 0
+        self._over = asyncio.Event()
+        self._result: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
+        self._streams: list[BusSubscription] = []
+        self._is_reported = False
+        self._path = self._argument()
+        self._task = asyncio.create_task(self._run_to_end(), name=f"oocana session {self.session_id}")
+
+    # -- for people --------------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The target's manifest; as given until it is loaded, then as resolved."""
+        return self._path
+
+    @property
+    def loaded(self) -> LoadedTarget | None:
+        """What was loaded, with warnings; None before that and when loading failed."""
+        return self._loaded
+
+    def events(self, *, limit: int = 10_000, lossless: bool = False) -> EventStream:
+        """Watch the session's events from now on; called before the first `await`, it misses none.
+
+        Args:
+            limit: events that may wait to be read; beyond it the oldest are dropped and counted.
+            lossless: nothing is dropped, the engine waits instead; then the stream must be read to its end or closed.
+
+        Raises:
+            ClosedError: The session is over.
+        """
+        return EventStream(self._watch(limit, lossless=lossless))
+
+    def raw_events(self, *, limit: int = 10_000, lossless: bool = False) -> RawEventStream:
+        """Watch the session's events as JSON texts; otherwise like `events`."""
+        return RawEventStream(self._watch(limit, lossless=lossless))
+
+    async def result(self) -> RunResult:
+        """Wait for the end and return how it went; may be called again.
+
+        Waits until every block has ended and the executors have left. Cancelling it leaves the session running.
+
+        Raises:
+            LoadError: The target cannot be loaded, or needs executors that do not exist here.
+        """
+        return await asyncio.shield(self._result)
+
+    def cancel(self) -> None:
+        """End the session now with the error "Cancelled"; does nothing when it is over."""
+        self._cancelled = True
+        if self._runner is not None:
+            self._runner.close(SessionOutcome(CANCELLED))
+
+    async def aclose(self) -> None:
+        """Cancel what still runs and wait until nothing of the session is left; may be called twice."""
+        self.cancel()
+        await asyncio.wait([self._task])
+        if self._result.done() and not self._result.cancelled():
+            self._result.exception()  # seen: leaving a session that could not be loaded is no failure of its own
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def _argument(self) -> Path:
+        target = self._options.target
+        return target.path if isinstance(target, LoadedTarget) else Path(target)
+
+    def _watch(self, limit: int, *, lossless: bool) -> BusSubscription:
+        if self._is_reported:
+            raise ClosedError(f"the session {self.session_id} is over; watch it from its start")
+        overflow = Overflow.WAIT if lossless else Overflow.DROP_OLDEST
+        # Bound: `limit` and what the caller chose; drained by the caller; closed after SessionFinished.
+        stream = self._bus.subscribe(topics.REPORT, limit=limit, overflow=overflow)
+        self._streams.append(stream)
+        return stream
+
+    async def _run_to_end(self) -> None:
+        try:
+            result = await self._run()
+        except BaseException as error:
+            self._finish_report(SessionOutcome(_reason(error)))
+            if not self._result.done():
+                self._result.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._result.set_result(result)
+        finally:
+            self._over.set()
+            self._bus.close()
+
+    async def _run(self) -> RunResult:
+        from time import time_ns
+
+        def now_ms() -> int:
+            return time_ns() // 1_000_000
+
+        self._started_at = now_ms()
+        self._reporter = Reporter(self.session_id, self._bus.publish_nowait, now_ms)
+        options = self._options
+        try:
+            self._loaded = await asyncio.to_thread(self._load)
+            self._path = self._loaded.path
+            directories = self._directories(self._loaded.path)
+        finally:
+            self._reporter.session_started(str(self._path), partial=bool(options.nodes), cache=options.use_cache)
+        outcome = SessionOutcome(_reason(None))
+        try:
+            outcome = await self._run_loaded(self._loaded, directories, now_ms)
+        finally:
+            directories.close(succeeded=outcome.error is None)
+        self._finished_at = now_ms()
+        return self._summary(outcome)
+
+    def _load(self) -> LoadedTarget:
+        options = self._options
+        loaded = options.target
+        if not isinstance(loaded, LoadedTarget):
+            loaded = load_target(loaded, search_paths=options.search_paths, nodes_inputs=options.nodes_inputs)
+        check_executors(loaded.root)
+        return loaded
+
+    def _directories(self, path: Path) -> Directories:
+        options = self._options
+        return prepare_directories(
+            path,
+            self.session_id,
+            session_dir=options.session_dir,
+            temp_root=options.temp_root,
+            project_data=options.project_data,
+            pkg_data_root=options.pkg_data_root,
+        )
+
+    async def _run_loaded(
+        self, loaded: LoadedTarget, directories: Directories, now_ms: Callable[[], int]
+    ) -> SessionOutcome:
+        options = self._options
+        env = variables_on_top(options.env, os.environ)
+        scopes = ScopeMap(
+            self.session_id,
+            session_dir=directories.session,
+            tmp_dir=directories.tmp,
+            project_data=directories.project_data,
+            pkg_data_root=directories.pkg_data_root,
+            env=env,
+        )
+        host = (options.host or _default_host)(self._bus, options.max_threads)
+        try:
+            async with TaskOwner() as tasks:
+                runner = SessionRunner(
+                    self.session_id, self._bus, host, scopes, tasks, record=self._record, env=env, now_ms=now_ms
+                )
+                runner.on_outcome = self._on_outcome
+                self._runner = runner
+                await self._drive(runner, tasks, loaded.root)
+                assert runner.outcome is not None
+        finally:
+            await host.aclose()
+        return runner.outcome
+
+    async def _drive(self, runner: SessionRunner, tasks: TaskOwner, root: Graph | TaskBlock) -> None:
+        if self._cancelled:
+            runner.close(SessionOutcome(CANCELLED))
+            return
+        tasks.spawn(f"messages of {self.session_id}", lambda: runner.pump(self._intake))
+        self._start(runner, root)
+        runner.drain()
+        try:
+            await self._over.wait()
+        finally:
+            self._intake.close()
+            tasks.cancel_all()
+
+    def _on_outcome(self, outcome: SessionOutcome) -> None:
+        self._finish_report(outcome)
+        self._over.set()
+
+    def _finish_report(self, outcome: SessionOutcome) -> None:
+        """Report the end of the session, once, and end the streams."""
+        if self._is_reported:
+            return
+        self._is_reported = True
+        info = ErrorInfo(outcome.cause, outcome.stack) if outcome.stack else None
+        if self._reporter is not None:
+            self._reporter.session_finished(
+                str(self._path),
+                error=outcome.error,
+                info=info,
+                partial=bool(self._options.nodes),
+                cache=self._options.use_cache,
+            )
+        for stream in self._streams:
+            stream.close()
+        self._save_cache()
+
+    # -- start -------------------------------------------------------------------------------------------------------
+
+    def _start(self, runner: SessionRunner, root: Graph | TaskBlock) -> None:
+        inputs = fill_inputs(self._inputs, root.inputs_def)
+        if isinstance(root, TaskBlock):
+            job = Job(runner.new_job_id(), None, [], inputs=inputs)
+            wire = TaskWire(root, root.inputs_def, root.outputs_def)
+            runner.start_root_task(job, self._root_task(job, root), wire)
+        else:
+            self._start_flow(runner, root, inputs)
+
+    def _root_task(self, job: Job, task: TaskBlock) -> RootTask:
+        paths = tuple(Path(path).expanduser().absolute() for path in self._options.search_paths)
+        search = SearchContext(task.directory, paths, installed_versions(paths))
+        return RootTask(job.job_id, str(self._path), search, workspace_scope(task))
+
+    def _start_flow(self, runner: SessionRunner, graph: Graph, inputs: dict[str, Raw]) -> None:
+        options = self._options
+        plan = runner.plan(graph)
+        preloaded = InputCache().load(graph) if options.use_cache else {}
+        state = FlowState(plan, runner.new_job_id, preloaded=preloaded, keep_latest=options.save_cache)
+        selection: Selection | None = None
+        if options.nodes:
+            filled = [(node_id, handle) for node_id, values in preloaded.items() for handle in values]
+            selection = select_nodes(plan, options.nodes, state.satisfied(), filled)
+            state.allow_only(selection.allowed)
+        scope = workspace_scope(graph)
+        self._root = FlowRun(runner.new_job_id(), plan, state, job=None, scope=scope, outer=scope)
+        runner.start_root_flow(self._root, inputs, selection)
+
+    # -- end ---------------------------------------------------------------------------------------------------------
+
+    def _save_cache(self) -> None:
+        if self._root is not None and self._root.state.latest is not None:
+            InputCache().save(self._root.plan.graph, self._root.state.latest)
+
+    def _summary(self, outcome: SessionOutcome) -> RunResult:
+        cancelled = outcome.error == CANCELLED and self._cancelled
+        failed = Status.CANCELLED if cancelled else Status.FAILED
+        record = self._record
+        return RunResult(
+            status=Status.SUCCEEDED if outcome.error is None else failed,
+            session_id=self.session_id,
+            path=self._path,
+            outputs=record.outputs,
+            output_counts=record.output_counts,
+            runs=record.runs,
+            run_count=record.run_count,
+            error=outcome.error,
+            cause=outcome.cause,
+            stack=tuple(outcome.stack),
+            started_at=self._started_at,
+            finished_at=self._finished_at,
+        )
+
+
+def _encode_inputs(inputs: Mapping[str, Any]) -> dict[str, Raw]:
+    encoded = {}
+    for handle, value in inputs.items():
+        try:
+            encoded[handle] = Raw(encode(value))
+        except EncodingError as error:
+            raise error.about(f"input [{handle}]") from error
+    return encoded
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, LoadError):
+        return f"Failed to read block {error}"
+    if isinstance(error, asyncio.CancelledError):
+        return CANCELLED
+    return f"The engine failed: {error!r}" if error is not None else "The engine failed"
+
+
+def _default_host(bus: Bus, max_threads: int | None) -> ExecutorHost:
+    from importlib import import_module
+
+    from oocana_async.transport.memory import MemoryTransport
+
+    module = import_module("oocana_async.executor.in_process")
+    host: ExecutorHost = module.InProcessHost(MemoryTransport(bus), max_threads=max_threads)
+    return host
