@@ -18,7 +18,7 @@ from oocana_async.handles.frame_cache import FrameCache, is_cacheable_frame
 from oocana_async.handles.secrets import Warn
 from oocana_async.handles.var_store import EXECUTOR_NAME, StoreKey, VarStore, wrap_var
 
-__all__ = ["OutputPlace", "prepare_output"]
+__all__ = ["OutputPlace", "may_travel_by_reference", "prepare_output"]
 
 _BASIC = (int, float, str, bool)
 """Travels as plain JSON on `oomol/var` handles, too (protocol.md 5.2)."""
@@ -68,7 +68,7 @@ def prepare_output(handle: str, value: Any, definition: Mapping[str, Any] | None
     try:
         return encode(value)
     except EncodingError as error:
-        if error.where or not _may_travel_by_reference(value):
+        if error.where or not may_travel_by_reference(value):
             raise _explained(handle, value, error) from None
     place.warn(_not_declared(handle, value))
     return _send_reference(handle, value, definition, place)
@@ -108,7 +108,7 @@ def _send_bytes(handle: str, value: Any, definition: Mapping[str, Any] | None, p
         return None
 
 
-def _may_travel_by_reference(value: Any) -> bool:
+def may_travel_by_reference(value: Any) -> bool:
     """Say whether an object that is no JSON is worth keeping: not what somebody forgot to await, read or call."""
     if isinstance(value, str | bytes | bytearray | memoryview | int | float | Mapping | list | tuple | set | frozenset):
         return False
