@@ -1,0 +1,115 @@
+"""Makes `import oocana` give this package's names, without and beside the official package of that name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+__all__ = ["SUBMODULES", "install_alias", "uninstall_alias"]
+
+NAME = "oocana"
+SUBMODULES = frozenset(
+    (
+        "context",
+        "credential",
+        "data",
+        "extra",
+        "handle",
+        "internal",
+        "mainframe",
+        "preview",
+        "schema",
+        "serialization",
+        "service",
+        "throttler",
+    )
+)
+"""Submodules of the official package (protocol.md 8.1); each of ours has all names."""
+
+_NOT_ON_TOP = frozenset(
+    (
+        "CsvPreviewPayload",
+        "DataFrame",
+        "InternalAPI",
+        "PartialDataFrame",
+        "ShapeDataFrame",
+        "TablePreviewData",
+        "throttle",
+    )
+)
+"""Names that the official package has in submodules only."""
+_NOT_OFFICIAL = frozenset(("install_alias", "uninstall_alias"))
+
+_lock = threading.Lock()
+_users = 0
+_replaced: dict[str, ModuleType] = {}
+
+
+class _AliasFinder(MetaPathFinder, Loader):
+    """Finds `oocana` and its submodules; the names come from `oocana_async.compat` when the first is imported."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        if package != NAME or (name and name not in SUBMODULES):
+            return None
+        return ModuleSpec(fullname, self, origin="oocana_async.compat", is_package=not name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        compat = importlib.import_module("oocana_async.compat")
+        module.__doc__ = compat.__doc__
+        hidden = _NOT_OFFICIAL
+        if module.__name__ == NAME:
+            hidden = _NOT_OFFICIAL | _NOT_ON_TOP
+            module.__dict__["__getattr__"] = _submodule
+        names: dict[str, Any] = {name: getattr(compat, name) for name in compat.__all__ if name not in hidden}
+        module.__dict__.update(names, __all__=list(names))
+
+
+def _submodule(name: str) -> ModuleType:
+    """Import a submodule at its first use as an attribute: `oocana.data` works after `import oocana` alone."""
+    if name in SUBMODULES:
+        return importlib.import_module(f"{NAME}.{name}")
+    raise AttributeError(f"module {NAME!r} (of oocana_async) has no attribute {name!r}")
+
+
+_FINDER = _AliasFinder()
+
+
+def install_alias() -> None:
+    """Let `import oocana` give this package's names from now on, also where the official package is installed.
+
+    May be called several times; each call needs its own `uninstall_alias`.
+    """
+    global _users  # noqa: PLW0603 - as global as what it changes
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _replaced.update(_take_out())
+            sys.meta_path.insert(0, _FINDER)
+
+
+def uninstall_alias() -> None:
+    """Put back, with the last call of several, what `oocana` was before."""
+    global _users  # noqa: PLW0603
+    with _lock:
+        if _users == 0:
+            return
+        _users -= 1
+        if _users == 0:
+            sys.meta_path.remove(_FINDER)
+            _take_out()
+            sys.modules.update(_replaced)
+            _replaced.clear()
+
+
+def _take_out() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name == NAME or name.startswith(f"{NAME}.")]
+    return {name: sys.modules.pop(name) for name in names}
