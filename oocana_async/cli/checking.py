@@ -1,0 +1,68 @@
+"""`oocana-async check`: prints what is wrong with a target, one finding a line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from oocana_async.cli.failures import ExitCode
+
+if TYPE_CHECKING:
+    from oocana_async.engine.findings import Finding
+
+__all__ = ["check_command"]
+
+
+def check_command(options: argparse.Namespace) -> int:
+    """Check a target and print the findings.
+
+    Returns:
+        1 when there are errors, else 0.
+    """
+    findings = _findings(options)
+    for finding in findings:
+        print(_as_json(finding) if options.json else finding)
+    errors = sum(finding.severity == "error" for finding in findings)
+    if not options.json:
+        print(_verdict(errors, len(findings) - errors))
+    return ExitCode.FAILED if errors else ExitCode.SUCCESS
+
+
+def _findings(options: argparse.Namespace) -> list[Finding]:
+    from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_task
+    from oocana_async.engine.check import check_target
+    from oocana_async.engine.findings import from_fault
+    from oocana_async.errors import LoadError
+
+    if not is_scriptlet(options.target):
+        return check_target(options.target, search_paths=options.search_paths)
+    try:
+        scriptlet_task(options.target, ())
+    except LoadError as error:
+        return [from_fault(fault) for fault in error.faults]
+    return []
+
+
+def _as_json(finding: Finding) -> str:
+    return json.dumps(
+        {
+            "severity": finding.severity,
+            "code": finding.code,
+            "path": None if finding.path is None else str(finding.path),
+            "line": finding.line,
+            "column": finding.column,
+            "message": finding.message,
+            "hint": finding.hint or None,
+        },
+        ensure_ascii=False,
+    )
+
+
+def _verdict(errors: int, warnings: int) -> str:
+    if not errors and not warnings:
+        return "nothing is wrong"
+    words = [
+        f"{count} {word}{'s' * (count != 1)}" for count, word in ((errors, "error"), (warnings, "warning")) if count
+    ]
+    return ", ".join(words)

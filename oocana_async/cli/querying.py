@@ -1,0 +1,99 @@
+"""`oocana-async query`: prints what is known about a target without running it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from oocana_async.cli.failures import ExitCode, UsageError, say
+
+__all__ = ["query_command"]
+
+
+def query_command(options: argparse.Namespace) -> int:
+    """Answer a query.
+
+    Returns:
+        0, or 2 when the target cannot be loaded.
+    """
+    from oocana_async.errors import LoadError
+
+    try:
+        _ANSWERS[options.query](options)
+    except LoadError as error:
+        say(str(error))
+        return ExitCode.USAGE
+    return ExitCode.SUCCESS
+
+
+def _upstream(options: argparse.Namespace) -> None:
+    from oocana_async.engine.query import query_upstream, upstream_lines
+
+    cached = _cached(options) if options.use_cache else None
+    selection = query_upstream(options.target, options.nodes, search_paths=options.search_paths, cached=cached)
+    for node_id in selection.unknown:
+        say(f'warning: the flow has no node "{node_id}"')
+    _print_lines(upstream_lines(selection))
+
+
+def _cached(options: argparse.Namespace) -> dict[str, set[str]]:
+    """Return which inputs the last run left a value for."""
+    from oocana_async.engine.cache import InputCache
+    from oocana_async.engine.graph import Graph
+    from oocana_async.engine.loading import load_target
+
+    root = load_target(options.target, search_paths=options.search_paths).root
+    if not isinstance(root, Graph):
+        return {}
+    return {node_id: set(values) for node_id, values in InputCache().load(root).items()}
+
+
+def _inputs(options: argparse.Namespace) -> None:
+    from oocana_async.engine.query import query_inputs
+
+    _write_json(options, query_inputs(options.target, search_paths=options.search_paths))
+
+
+def _nodes_inputs(options: argparse.Namespace) -> None:
+    from oocana_async.engine.query import query_nodes_inputs
+
+    _write_json(options, query_nodes_inputs(options.target, search_paths=options.search_paths))
+
+
+def _package(options: argparse.Namespace) -> None:
+    from oocana_async.engine.query import package_lines, query_packages
+
+    _print_lines(package_lines(query_packages(options.target, search_paths=options.search_paths)))
+
+
+def _service(options: argparse.Namespace) -> None:
+    from oocana_async.engine.query import query_services
+
+    _print_lines(str(service) for service in query_services(options.target, search_paths=options.search_paths))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _write_json(options: argparse.Namespace, data: Any) -> None:
+    text = json.dumps(data, ensure_ascii=False)
+    if options.output is None:
+        print(text)
+        return
+    try:
+        options.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: cannot write {options.output}: {error.strerror}") from error
+
+
+_ANSWERS: Final[Mapping[str, Callable[[argparse.Namespace], None]]] = {
+    "upstream": _upstream,
+    "inputs": _inputs,
+    "nodes-inputs": _nodes_inputs,
+    "package": _package,
+    "service": _service,
+}

@@ -1,0 +1,131 @@
+"""A bare scriptlet as something that can be run: a task block made from what its source says.
+
+A file has no manifest that declares handles. Its inputs are those that are given; its outputs are read from the source:
+every text that is a key of a dictionary, a keyword of `dict()`, a field of a TypedDict or the name in
+`context.output(...)`. When a name in `context.output(...)` is computed, every text in the file that could be a name
+counts. Names that are never put out do no harm.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from oocana_async.engine.graph import Place, PythonExecutor, TaskBlock
+from oocana_async.errors import LoadError, ManifestError
+from oocana_async.messages.shared import InputHandle, OutputHandle
+
+__all__ = ["is_scriptlet", "output_names", "scriptlet_task"]
+
+MAX_NAME = 100
+"""Characters of a text that may still be the name of a handle."""
+
+
+def is_scriptlet(target: str) -> bool:
+    """Tell whether a target is a Python file and not a manifest."""
+    return target.endswith(".py") and not Path(target).is_dir()
+
+
+def scriptlet_task(target: str, inputs: Iterable[str]) -> TaskBlock:
+    """Return the task that runs `main` of a Python file.
+
+    Args:
+        target: the file.
+        inputs: names of the inputs that are given.
+
+    Raises:
+        LoadError: The file cannot be read, is no Python, or has no `main`.
+    """
+    path = Path(target).expanduser().absolute()
+    tree = _parse(path)
+    if not _defines_main(tree):
+        hint = "write `def main(params, context):` or `async def main(params, context):`"
+        raise LoadError([ManifestError("the scriptlet has no function main", path=path, line=1, column=1, hint=hint)])
+    return TaskBlock(
+        path=None,
+        directory=path.parent,
+        package_path=path.parent,
+        executor=PythonExecutor(entry=path.name),
+        inputs_def={name: InputHandle(name) for name in inputs},
+        outputs_def={name: OutputHandle(name) for name in output_names(tree)},
+        source=Place(path),
+    )
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise LoadError([ManifestError(f"the scriptlet cannot be read: {error.strerror}", path=path)]) from error
+    except SyntaxError as error:
+        fault = ManifestError(f"syntax error: {error.msg}", path=path, line=error.lineno, column=error.offset)
+        raise LoadError([fault]) from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise LoadError([ManifestError(f"the scriptlet is no Python source: {error}", path=path)]) from error
+
+
+def _defines_main(tree: ast.Module) -> bool:
+    """Look for the name `main` wherever the module level may bind it; a star import may bind anything."""
+    for node in _module_level(tree.body):
+        match node:
+            case ast.FunctionDef(name="main") | ast.AsyncFunctionDef(name="main") | ast.ClassDef(name="main"):
+                return True
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                if any((alias.asname or alias.name) in ("main", "*") for alias in names):
+                    return True
+            case ast.Name(id="main", ctx=ast.Store()):
+                return True
+    return False
+
+
+def _module_level(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    for node in nodes:
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield from _module_level(ast.iter_child_nodes(node))
+
+
+def output_names(tree: ast.Module) -> list[str]:
+    """Return all names that the code may put out, in the order of the source."""
+    names: dict[str, None] = {}
+    computed = False
+    for node in ast.walk(tree):
+        names.update(dict.fromkeys(_names_in(node)))
+        computed = computed or _is_computed_output(node)
+    if computed:
+        texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+        names.update(dict.fromkeys(text for text in texts if isinstance(text, str)))
+    return [name for name in names if 0 < len(name) <= MAX_NAME and name.isprintable()]
+
+
+def _names_in(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Dict(keys=keys):
+            yield from _texts(keys)
+        case ast.Subscript(slice=key, ctx=ast.Store()):
+            yield from _texts([key])
+        case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
+            yield from (keyword.arg for keyword in keywords if keyword.arg)
+        case ast.Call(func=ast.Attribute(attr="output"), args=args, keywords=keywords):
+            yield from _texts([*args[:1], *(keyword.value for keyword in keywords if keyword.arg == "key")])
+        case ast.ClassDef(bases=bases, body=body) if any(_last_name(base) == "TypedDict" for base in bases):
+            targets = (field.target for field in body if isinstance(field, ast.AnnAssign))
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def _is_computed_output(node: ast.AST) -> bool:
+    """Tell whether this is `anything.output(...)` with a first argument that is no plain text."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "output"):
+        return False
+    return bool(node.args) and not list(_texts(node.args[:1]))
+
+
+def _texts(nodes: Iterable[ast.AST | None]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def _last_name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")

@@ -1,0 +1,168 @@
+"""Where the events of a run go: JSON lines, plain lines, failures only. Each takes encoded events in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TextIO
+
+import msgspec
+
+from oocana_async.cli.failures import say
+from oocana_async.cli.signals import Signals
+from oocana_async.cli.view.entries import Entry, EntryKind
+from oocana_async.cli.view.plain import closing_lines, entry_lines, failure_lines, summary_lines
+from oocana_async.cli.view.state import RunView
+from oocana_async.messages.report import decode_report
+
+__all__ = ["JsonLines", "LogSink", "PlainSink", "QuietSink", "Sink", "ViewSink"]
+
+_LOUD = (EntryKind.FAILED, EntryKind.ERROR)
+
+
+class Sink(Protocol):
+    """Takes what is reported. Nothing here waits for anything but the file it writes to."""
+
+    def take(self, payloads: Sequence[bytes]) -> None:
+        """Take events in order, each the JSON of one."""
+
+    def tick(self) -> None:
+        """Draw what changes with time; called some times a second."""
+
+    def close(self) -> None:
+        """Write what is to be said at the end; called once, also when the run was interrupted."""
+
+
+class ByteFile(Protocol):
+    """A file that may take less than it is given, as unbuffered files do."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """Write bytes and return how many were taken."""
+
+    def flush(self) -> None:
+        """Hand on what is buffered."""
+
+
+class JsonLines:
+    """Writes each event as one line, at once, so that whoever reads is never behind.
+
+    Args:
+        file: where to; stays open.
+        signals: a write to a full pipe gives way to Ctrl-C.
+    """
+
+    def __init__(self, file: ByteFile, signals: Signals) -> None:
+        self._file = file
+        self._signals = signals
+
+    def take(self, payloads: Sequence[bytes]) -> None:
+        """Write a batch."""
+        with self._signals.interruptible():
+            rest = memoryview(b"".join([payload + b"\n" for payload in payloads]))
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
+            self._file.flush()
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing: every line is written already."""
+
+
+class ViewSink:
+    """Keeps the state of the run and hands on what is worth a line."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.view = RunView()
+        self.now = now
+
+    def take(self, payloads: Sequence[bytes]) -> None:
+        """Bring the state up to date and show what is new."""
+        entries: list[Entry] = []
+        for payload in payloads:
+            try:
+                event = decode_report(payload)
+            except msgspec.DecodeError:
+                continue
+            if event is not None:
+                entries.extend(self.view.apply(event))
+        if entries:
+            self.show(entries)
+
+    def show(self, entries: Sequence[Entry]) -> None:
+        """Show entries."""
+        raise NotImplementedError
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Say why the run failed."""
+        for line in failure_lines(self.view):
+            say(line)
+
+
+class PlainSink(ViewSink):
+    """Plain lines: failures on stderr, everything else on stdout.
+
+    Args:
+        out: where to.
+        now: milliseconds since the epoch.
+        signals: a write to a full pipe gives way to Ctrl-C.
+    """
+
+    def __init__(self, out: TextIO, now: Callable[[], int], signals: Signals) -> None:
+        super().__init__(now)
+        self._out = out
+        self._signals = signals
+
+    def show(self, entries: Sequence[Entry]) -> None:
+        """Write entries, each run of those for the same stream at once."""
+        lines: list[str] = []
+        for entry in entries:
+            if entry.kind in _LOUD:
+                self._write(lines)
+                lines = []
+                say("\n".join(entry_lines(entry)))
+            else:
+                lines.extend(entry_lines(entry))
+        self._write(lines)
+
+    def close(self) -> None:
+        """Write the table of nodes and how the run ended."""
+        now = self.now()
+        if self.view.finished_at is None or self.view.nodes:
+            self._write(["", *summary_lines(self.view, now), *closing_lines(self.view, now)])
+        super().close()
+
+    def _write(self, lines: Sequence[str]) -> None:
+        if not lines:
+            return
+        text = "\n".join(lines) + "\n"
+        with self._signals.interruptible():
+            try:
+                self._out.write(text)
+            except UnicodeEncodeError:
+                self._out.write(text.encode("ascii", "backslashreplace").decode())
+            self._out.flush()
+
+
+class QuietSink(ViewSink):
+    """Failures only, on stderr."""
+
+    def show(self, entries: Sequence[Entry]) -> None:
+        """Write the entries that tell of failures."""
+        for entry in entries:
+            if entry.kind in _LOUD:
+                say("\n".join(entry_lines(entry)))
+
+
+class LogSink(ViewSink):
+    """What blocks say, on stderr: beside JSON lines on stdout."""
+
+    def show(self, entries: Sequence[Entry]) -> None:
+        """Write logs, warnings and failures."""
+        spoken = (EntryKind.LOG, EntryKind.WARNING, *_LOUD)
+        lines = [line for entry in entries if entry.kind in spoken for line in entry_lines(entry)]
+        if lines:
+            say("\n".join(lines))

@@ -1,0 +1,81 @@
+"""A run as plain lines: for pipes, files and terminals that can do no better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from oocana_async.cli.view.entries import Entry, EntryKind
+from oocana_async.cli.view.nodes import NodeView
+from oocana_async.cli.view.previews import SmallTable
+from oocana_async.cli.view.state import RunView
+from oocana_async.cli.view.text import brief, brief_handles, clock, shorten
+
+__all__ = ["closing_lines", "entry_lines", "failure_lines", "grid", "summary_lines"]
+
+INDENT: Final = " " * 10
+MAX_SUMMARY: Final = 200
+"""Nodes that the summary lists; of more only the number is told."""
+
+
+def entry_lines(entry: Entry) -> Iterator[str]:
+    """Yield the lines of one entry: its kind, the node and the text; further lines are indented."""
+    first, *rest = entry.lines or ("",)
+    joint = " " if entry.kind in (EntryKind.STARTED, EntryKind.FINISHED, EntryKind.FAILED) else ": "
+    stream = " (stderr)" if entry.stream == "stderr" else ""
+    yield f"{entry.kind.value:<9} {entry.node}{stream}{joint}{first}".rstrip()
+    yield from (f"{INDENT}{line}".rstrip() for line in rest)
+    if entry.table is not None:
+        yield from (f"{INDENT}{line}" for line in table_lines(entry.table))
+
+
+def table_lines(table: SmallTable) -> Iterator[str]:
+    """Yield a table as aligned columns."""
+    yield from grid([table.columns, *table.rows])
+
+
+def grid(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows of text as columns that are as wide as their widest cell."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def summary_lines(view: RunView, now: int) -> Iterator[str]:
+    """Yield one line per node, with its state, runs, time and result, under a heading."""
+    nodes = view.nested()
+    if not nodes:
+        return
+    rows = [("node", "state", "runs", "time", "result"), *(summary_row(node, now) for node in nodes[:MAX_SUMMARY])]
+    yield from grid(rows)
+    if len(nodes) > MAX_SUMMARY:
+        yield f"... {len(nodes) - MAX_SUMMARY} more nodes"
+
+
+def summary_row(node: NodeView, now: int) -> tuple[str, str, str, str, str]:
+    """Return what the summary says of a node."""
+    elapsed = node.elapsed(now)
+    took = "" if elapsed is None else clock(elapsed)
+    return shorten(node.name, 40), node.phase.value, str(node.started), took, shorten(node.result(), 80)
+
+
+def closing_lines(view: RunView, now: int) -> Iterator[str]:
+    """Yield how the run ended; nothing is said here of why it failed."""
+    if view.outputs:
+        values = {handle: brief(value, 200) for handle, value in view.outputs.items()}
+        yield f"outputs: {brief_handles(values, 2000)}"
+    count = len(view.nodes)
+    words = [f"{count} node{'s' * (count != 1)}"]
+    if view.warnings:
+        words.append(f"{view.warnings} warning{'s' * (view.warnings != 1)}")
+    ending = "interrupted" if view.finished_at is None else "failed" if view.error is not None else "finished"
+    yield f"{ending} after {clock(view.elapsed(now))}: {', '.join(words)}"
+
+
+def failure_lines(view: RunView) -> Iterator[str]:
+    """Yield why the run failed, in one line and with the node; nothing when it did not."""
+    if view.error is None:
+        return
+    cause = (view.cause or "").strip().splitlines()
+    where = f' in node "{view.failed_node}"' if view.failed_node else ""
+    yield f"error: {view.error}{f' The cause{where}: {cause[-1]}' if cause else ''}"
