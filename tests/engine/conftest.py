@@ -64,6 +64,10 @@ class Project:
         """Return the only fault of a main flow."""
         return self.flow(text).fault()
 
+    def faults_in(self, text: str) -> tuple[ManifestError, ...]:
+        """Return all faults of a main flow."""
+        return self.flow(text).faults()
+
     def warnings(self, text: str) -> list[str]:
         """Return the warnings of a main flow as `line:column code message hint`."""
         found = self.flow(text).load().warnings
