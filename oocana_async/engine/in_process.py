@@ -21,12 +21,15 @@ class InProcessHost:
 
     Args:
         transport: connected to the engine; stays open.
-        runtime: runs the code of the blocks; may be shared by several sessions; stays open.
+        runtime: runs the code of the blocks; may be shared by several sessions and then stays open. None for an own
+            one.
+        max_threads: limit of an own runtime; None for its default.
     """
 
-    def __init__(self, transport: Transport, runtime: Runtime) -> None:
+    def __init__(self, transport: Transport, runtime: Runtime | None = None, *, max_threads: int | None = None) -> None:
         self._transport = transport
-        self._runtime = runtime
+        self._own_runtime = Runtime(max_threads=max_threads) if runtime is None else None
+        self._runtime = runtime or self._own_runtime
         self._executor: Executor | None = None
         self._closed = False
 
@@ -34,6 +37,9 @@ class InProcessHost:
         """Add a scope; the executor itself is started by the first one."""
         if self._executor is None:
             session = ExecutorSession(spec.session_id, Path(spec.session_dir))
+            if self._own_runtime is not None:
+                await self._own_runtime.__aenter__()
+            assert self._runtime is not None
             self._executor = Executor(self._transport, session, self._runtime)
             await self._executor.__aenter__()
         self._executor.add_scope(
@@ -52,3 +58,5 @@ class InProcessHost:
         executor, self._executor = self._executor, None
         if executor is not None:
             await executor.aclose()
+            if self._own_runtime is not None:
+                await self._own_runtime.aclose()

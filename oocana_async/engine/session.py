@@ -358,10 +358,7 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _default_host(bus: Bus, max_threads: int | None) -> ExecutorHost:
-    from importlib import import_module
-
+    from oocana_async.engine.in_process import InProcessHost
     from oocana_async.transport.memory import MemoryTransport
 
-    module = import_module("oocana_async.executor.in_process")
-    host: ExecutorHost = module.InProcessHost(MemoryTransport(bus), max_threads=max_threads)
-    return host
+    return InProcessHost(MemoryTransport(bus), max_threads=max_threads)

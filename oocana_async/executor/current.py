@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Raw
 
 from oocana_async.encoding import encode
-from oocana_async.executor.capture import current_sink
+from oocana_async.executor.capture import JobOutput, attach
 from oocana_async.job import JobLink, new_id
 from oocana_async.messages import encode_message
 from oocana_async.messages.report import BlockLog
@@ -32,10 +32,18 @@ class LogSink:
         self._link.report(BlockLog, log=text, stdio=stdio, **{stdio: stdio})
 
 
-def enter_job(link: JobLink) -> None:
-    """Make a job the current one of the running context."""
+def enter_job(link: JobLink, *, tee: bool = False) -> JobOutput:
+    """Make a job the current one of the running context.
+
+    Args:
+        link: the job.
+        tee: let its output go to the real streams too.
+
+    Returns:
+        The job's output, to be closed before the job ends.
+    """
     current_job.set(link)
-    current_sink.set(LogSink(link))
+    return attach(LogSink(link), tee=tee)
 
 
 def job_scope() -> Hashable:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import enum
 import logging
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +17,7 @@ from oocana_async.context.facts import KEEP_ALIVE
 from oocana_async.errors import JobCancelledError, ScriptletError, StateError
 from oocana_async.executor.calling import Call, check_result, plan_call, settle
 from oocana_async.executor.current import enter_job
+from oocana_async.executor.job_output import JobOutput
 from oocana_async.executor.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorSession
@@ -50,13 +53,19 @@ class JobHome(Protocol):
 
     session: ExecutorSession
     runtime: Runtime
-    channel: Channel
-    exchange: Exchange
     clock: Clock
     secrets: SecretsFile
     redactor: Redactor
     bins: BinFiles
     heal_children: bool
+
+    @property
+    def channel(self) -> Channel:
+        """Where messages go."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """Where answers come from."""
 
     def surroundings(self, identifier: str | None) -> tuple[Surroundings, VarStore]:
         """Return directories and objects of the scope of a job."""
@@ -104,6 +113,7 @@ class JobRun:
         self._finished: asyncio.Future[None] = loop.create_future()
         self._link = self._make_link(None)
         self._cancel_reason: str | None = None
+        self._output: JobOutput | None = None
         options = payload.executor.options or PythonOptions()
         self._entry = options.entry or DEFAULT_ENTRY
         self._function = options.function or DEFAULT_FUNCTION
@@ -132,7 +142,9 @@ class JobRun:
             self._link.cancel()
             if not self._inputs.done():
                 self._inputs.cancel()
-            self._home.runtime.loops.cancel(self.job_id)
+            runtime = self._home.runtime
+            if not runtime.loops.cancel(self.job_id):
+                runtime.workers.cancel(self.job_id)
             if self._state is RunState.KEPT_ALIVE:
                 self._end(error=self._cancel_text())
 
@@ -145,7 +157,7 @@ class JobRun:
             self._move(RunState.RUNNING)
             if inputs.block_path is not None:
                 self._link = self._make_link(inputs)
-            self._link.on_finished(self._note_finished)
+            self._link.on_finished(self._leave)
             await self._execute(inputs)
             if self._link.state is JobState.RUNNING:
                 self._move(RunState.KEPT_ALIVE)
@@ -177,17 +189,25 @@ class JobRun:
         runtime = self._home.runtime
         key = (self.payload.dir, self._entry, self._function)
         block = contextvars.copy_context()
-        block.run(enter_job, self._link)
+        self._output = block.run(enter_job, self._link, tee=runtime.tee)
         call: Call | None = None
-        if not runtime.known_async(key):
-            call = await runtime.workers.run(lambda: self._load_or_call(key, inputs), context=block)
-            if call is None:
+        if runtime.known_async(key):
+            done = await runtime.loops.run(
+                lambda: self._call_async(key, None, inputs), context=block, job_id=self.job_id
+            )
+            if done:
                 return
-        await runtime.loops.run(lambda: self._call_async(key, call, inputs), context=block, job_id=self.job_id)
+        call = await runtime.workers.run(lambda: self._load_or_call(key, inputs), context=block, job_id=self.job_id)
+        if call is not None:
+            await runtime.loops.run(lambda: self._call_async(key, call, inputs), context=block, job_id=self.job_id)
 
-    def _note_finished(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(lambda: self._finished.done() or self._finished.set_result(None))
+    def _leave(self) -> None:
+        """Clean up after the end; in whichever thread has sent it."""
+        self._close_output()
+        self._home.bins.forget_job(self.job_id)
+        self._home.runtime.close_figures(self.job_id)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_resolve, self._finished)
 
     # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
 
@@ -208,16 +228,17 @@ class JobRun:
             if asyncio.iscoroutine(result) or hasattr(result, "__await__"):
                 result = asyncio.run(settle(result))
             self._conclude(result, context)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the job needs its end
             self._fail(error)
-        finally:
-            self._leave()
         return None
 
-    async def _call_async(self, key: tuple[str, str, str], call: Call | None, inputs: BlockInputs) -> None:
+    async def _call_async(self, key: tuple[str, str, str], call: Call | None, inputs: BlockInputs) -> bool:
+        """On a block loop: call an `async def`; False when the file has changed and it no longer is one."""
         try:
             if call is None:
                 call = self._load(key)
+                if not call.is_async:
+                    return False
             context: Context | SyncContext = Context(self._parts(inputs))
             result = await settle(call(context.inputs, context))
             self._conclude(result, context)
@@ -227,8 +248,7 @@ class JobRun:
             self._fail(error)
             if isinstance(error, asyncio.CancelledError):
                 raise
-        finally:
-            self._leave()
+        return True
 
     async def _until_finished(self) -> None:
         """Stay on the block loop, so that the tasks that will finish the job stay alive."""
@@ -240,6 +260,7 @@ class JobRun:
     def _conclude(self, result: Any, context: Context | SyncContext) -> None:
         """End the job with what its function returned."""
         values = check_result(result, keep_alive=KEEP_ALIVE)
+        self._close_output()
         if result is KEEP_ALIVE:
             return
         if self._link.state is JobState.FINISHED:
@@ -250,6 +271,7 @@ class JobRun:
 
     def _fail(self, error: BaseException) -> None:
         """End the job with what its function raised."""
+        self._close_output()
         self._end(error=self._error_text(error))
 
     def _error_text(self, error: BaseException) -> str | None:
@@ -261,8 +283,9 @@ class JobRun:
             return str(error)
         return format_exception(error)
 
-    def _leave(self) -> None:
-        self._home.bins.forget_job(self.job_id)
+    def _close_output(self) -> None:
+        if self._output is not None:
+            self._output.close()
 
     # -- parts --------------------------------------------------------------------------------------------------
 
@@ -302,7 +325,7 @@ class JobRun:
         undeclared = self._home.session.undeclared
 
         def encode_output(handle: str, value: Any) -> bytes | None:
-            definition = definitions.get(handle)
+            definition: Mapping[str, Any] | None = definitions.get(handle)
             if definition is None and undeclared is not None:
                 definition = undeclared(handle, value)
             return prepare_output(handle, value, definition, place)
@@ -346,3 +369,7 @@ class JobRun:
             cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
         )
 
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,34 +1,73 @@
-"""What all executors of one process share: block loops, worker threads, loaded scriptlets, captured output."""
+"""What all executors of one process share: block loops, worker threads, loaded scriptlets, captured output, plots."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from oocana_async.executor.block_loops import BlockLoops
-from oocana_async.executor.loader import ScriptletLoader
+from oocana_async.executor import capture
+from oocana_async.executor.block_loops import BlockLoops, HeldLoop
+from oocana_async.executor.current import current_job, job_scope, send_plot
+from oocana_async.executor.loader import Scriptlet, ScriptletLoader
 from oocana_async.executor.workers import Workers
+from oocana_async.preview.plots import PlotHooks, install_plot_hooks
 
-__all__ = ["Runtime"]
+__all__ = ["Loader", "Runtime"]
+
+_log = logging.getLogger(__name__)
+
+
+class Loader(Protocol):
+    """Finds the function of a block."""
+
+    def load(self, entry: str, function: str, *, directory: str) -> Scriptlet:
+        """Return the function; see `ScriptletLoader.load`."""
 
 
 class Runtime:
     """Runs the code of blocks; use it as an async context manager on the I/O loop.
 
+    While it is entered, what blocks print goes to their logs, imports of scriptlets follow their own rules, `oocana`
+    can be imported, and plots become previews. Leaving restores all of it.
+
     Args:
         max_threads: most block loops, and most worker threads; None for min(64, 8 x cores).
         tee: captured output also goes to the real stdout and stderr.
+        loader: finds functions; None for one that loads files.
+        on_notice: takes a line about a block that holds a loop or leaves tasks or threads behind.
     """
 
-    def __init__(self, *, max_threads: int | None = None, tee: bool = False) -> None:
-        self.loops = BlockLoops(max_threads=max_threads)
+    def __init__(
+        self,
+        *,
+        max_threads: int | None = None,
+        tee: bool = False,
+        loader: Loader | None = None,
+        on_notice: Callable[[str], object] | None = None,
+    ) -> None:
+        self.tee = tee
+        self._files = ScriptletLoader()
+        self.loader: Loader = loader or self._files
+        self._on_notice = on_notice or _log.warning
+        self.loops = BlockLoops(max_threads=max_threads, on_leftover=self._leftover, on_held=self._held)
         self.workers = Workers(max_threads=max_threads)
-        self.loader = ScriptletLoader()
-        self._tee = tee
+        self._kinds: dict[tuple[str, str, str], bool] = {}
         self._installed = contextlib.ExitStack()
+        self._plots: PlotHooks | None = None
 
     async def __aenter__(self) -> Self:
+        from oocana_async import compat
+
+        self._installed.enter_context(self._files)
+        self._installed.enter_context(capture.installed())
+        compat.install_alias()
+        self._installed.callback(compat.uninstall_alias)
+        self._plots = install_plot_hooks(send_plot, scope=job_scope)
+        self._installed.callback(self._plots)
+        self._installed.callback(self._files.forget)
         return self
 
     async def __aexit__(
@@ -36,8 +75,36 @@ class Runtime:
     ) -> None:
         await self.aclose()
 
+    def known_async(self, key: tuple[str, str, str]) -> bool:
+        """Say whether the function of (directory, entry, name) was a coroutine function when it last ran."""
+        return self._kinds.get(key, False)
+
+    def note_kind(self, key: tuple[str, str, str], *, is_async: bool) -> None:
+        """Remember what a function is, so that the next job goes straight where it belongs."""
+        self._kinds[key] = is_async
+
+    def close_figures(self, job_id: str) -> None:
+        """Close the figures that a job has left open."""
+        if self._plots is not None:
+            self._plots.close_figures(job_id)
+
     async def aclose(self, deadline: float = 5.0) -> None:
         """End all threads; those that are stuck after some seconds are left to die with the process."""
-        await self.loops.aclose(deadline)
-        await self.workers.aclose(deadline)
+        stuck = await self.loops.aclose(deadline) + await self.workers.aclose(deadline)
+        for thread in stuck:
+            self._on_notice(f"thread {thread.name} did not end, it is at {thread.place}")
         self._installed.close()
+
+    def _leftover(self, job_id: str, names: list[str]) -> None:
+        link = current_job.get()
+        text = f"tasks that the block did not await were cancelled: {', '.join(names)}"
+        self._on_notice(f"job {job_id}: {text}")
+        if link is not None:
+            link.warn(text)
+
+    def _held(self, held: HeldLoop) -> None:
+        where = "" if held.place is None else f" at {held.place}"
+        self._on_notice(
+            f"job {held.job_id or '?'} holds its event loop for {held.seconds:.1f} s{where} while {held.waiting} other"
+            " jobs wait; use await, or a `def` function for code that blocks"
+        )

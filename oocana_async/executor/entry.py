@@ -1,0 +1,153 @@
+"""The process `python-executor`: connects to the broker, runs the jobs of one session, leaves in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from oocana_async.errors import TransportError
+from oocana_async.executor.arguments import ExecutorArguments, parse_arguments
+from oocana_async.executor.core import Executor
+from oocana_async.executor.leaving import Departure, Reason
+from oocana_async.executor.log_files import set_up_logging
+from oocana_async.executor.runtime import Runtime
+from oocana_async.executor.scope import ExecutorScope, ExecutorSession
+from oocana_async.transport.base import Transport
+
+__all__ = ["main", "script"]
+
+log = logging.getLogger(__name__)
+
+GRACE = 5.0
+"""Seconds that running blocks, and then queued messages, get after the reason to leave."""
+
+
+def script() -> NoReturn:
+    """Run as a program.
+
+    Threads of blocks that are stuck would keep the interpreter alive, so this ends the process itself, after
+    everything has been delivered, closed and flushed.
+    """
+    code = 1
+    try:
+        code = main()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    finally:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(code)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run an executor until its session is over.
+
+    Args:
+        argv: arguments without the program's name (protocol.md 2.1); None for those of the process.
+
+    Returns:
+        The exit code: 0 when the session finished, 143 when terminated while jobs ran (else 0), 1 when the engine or
+        the broker is gone.
+
+    Raises:
+        SystemExit: With code 2 when the arguments are wrong.
+    """
+    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    directory = Path.home() / ".oocana" / "sessions" / arguments.session_id
+    place = set_up_logging(directory, arguments.identifier, console=arguments.console)
+    _say(f"setup logging in {place}")
+    if arguments.unknown:
+        log.warning("ignored unknown arguments: %s", " ".join(arguments.unknown))
+    return asyncio.run(_serve(arguments))
+
+
+async def _serve(arguments: ExecutorArguments) -> int:
+    from oocana_async.transport.mqtt import MqttTransport
+
+    departure = Departure()
+    with departure.watch():
+        transport = MqttTransport(
+            arguments.broker,
+            client_id=_client_id(arguments),
+            on_lost=lambda _: departure.leave(Reason.BROKER_GONE),
+        )
+        try:
+            await transport.__aenter__()
+        except TransportError as error:
+            log.error("cannot connect to the broker: %s", error)
+            sys.stderr.write(f"python-executor: cannot connect to the broker at {arguments.broker}: {error}\n")
+            return 1
+        _say(f"connecting to broker {arguments.broker} success")
+        try:
+            return await _run(arguments, transport, departure)
+        finally:
+            await transport.aclose()
+
+
+async def _run(arguments: ExecutorArguments, transport: Transport, departure: Departure) -> int:
+    session = ExecutorSession(arguments.session_id, arguments.session_dir, heal_children=True)
+    async with Runtime(on_notice=log.warning) as runtime:
+        executor = Executor(transport, session, runtime)
+        await executor.__aenter__()
+        waiter = asyncio.create_task(_watch_session(executor, departure), name="oocana-session-watch")
+        executor.add_scope(_scope(arguments))
+        reason = await departure.wait()
+        jobs_running = executor.running > 0
+        log.info("leaving because %s; %d jobs running", reason.value, executor.running)
+        waiter.cancel()
+        await executor.aclose(GRACE)
+        return reason.exit_code(jobs_running=jobs_running)
+
+
+async def _watch_session(executor: Executor, departure: Departure) -> None:
+    await executor.session_over.wait()
+    departure.leave(Reason.SESSION_FINISHED)
+
+
+def _scope(arguments: ExecutorArguments) -> ExecutorScope:
+    package = arguments.package
+    return ExecutorScope(
+        identifier=arguments.identifier,
+        package_path=package,
+        package_name="workspace" if package is None else package.name,
+        pkg_data_dir=os.environ.get("OOCANA_PKG_DIR", ""),
+        tmp_dir=arguments.tmp_dir,
+        variables=os.environ,
+        debug_port=_debug(arguments),
+    )
+
+
+def _debug(arguments: ExecutorArguments) -> int | None:
+    """Listen for a debugger when asked; a failure is only a warning (protocol.md 2.8)."""
+    if arguments.debug_port is None:
+        return None
+    try:
+        debugpy = importlib.import_module("debugpy")
+        debugpy.listen(arguments.debug_port)
+        if arguments.wait_for_client:
+            debugpy.wait_for_client()
+    except Exception as error:  # noqa: BLE001 - whatever it is, blocks run without a debugger
+        log.warning("cannot listen for a debugger on port %d: %s", arguments.debug_port, error)
+        return None
+    return arguments.debug_port
+
+
+def _client_id(arguments: ExecutorArguments) -> str:
+    """Return the id of protocol.md 1.2, unique even for two executors with one identifier."""
+    middle = "" if arguments.identifier is None else f"id-{arguments.identifier}-"
+    return f"python-executor-{middle}{arguments.session_id}-{os.urandom(4).hex()}"
+
+
+def _say(text: str) -> None:
+    """Print a line for whoever started the process; an engine that has died meanwhile does not matter here."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)  # noqa: T201 - the official executor's two lines

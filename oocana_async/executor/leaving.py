@@ -1,0 +1,80 @@
+"""Why an executor process leaves, and how it notices (protocol.md 2.7)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import os
+import select
+import signal
+import stat
+import threading
+from collections.abc import Iterator
+
+__all__ = ["Departure", "Reason"]
+
+
+class Reason(enum.Enum):
+    """Why an executor process leaves."""
+
+    SESSION_FINISHED = "the session is over"
+    TERMINATED = "it was asked to terminate"
+    ENGINE_GONE = "the engine is gone"
+    BROKER_GONE = "the broker is gone"
+
+    def exit_code(self, *, jobs_running: bool) -> int:
+        """Return the exit code; never 0 while jobs run, because the engine would wait for them for ever."""
+        match self:
+            case Reason.SESSION_FINISHED:
+                return 0
+            case Reason.TERMINATED:
+                return 128 + signal.SIGTERM if jobs_running else 0
+            case _:
+                return 1
+
+
+class Departure:
+    """The first reason to leave; use `watch()` around the executor's life on the loop of the main thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reason: asyncio.Future[Reason] = self._loop.create_future()
+
+    def leave(self, reason: Reason) -> None:
+        """Give a reason; the first one counts."""
+        if not self._reason.done():
+            self._reason.set_result(reason)
+
+    async def wait(self) -> Reason:
+        """Wait for a reason."""
+        return await asyncio.shield(self._reason)
+
+    @contextlib.contextmanager
+    def watch(self) -> Iterator[None]:
+        """Watch SIGTERM, SIGINT and the engine's end of stdout."""
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            self._loop.add_signal_handler(number, self.leave, Reason.TERMINATED)
+        self._watch_stdout()
+        try:
+            yield
+        finally:
+            for number in signals:
+                self._loop.remove_signal_handler(number)
+
+    def _watch_stdout(self) -> None:
+        """Notice that nobody reads stdout any more: the engine, which made that pipe, has died."""
+        try:
+            is_pipe = stat.S_ISFIFO(os.fstat(1).st_mode)
+        except OSError:
+            return
+        if is_pipe:
+            threading.Thread(target=self._wait_for_broken_pipe, name="oocana-engine-watch", daemon=True).start()
+
+    def _wait_for_broken_pipe(self) -> None:
+        poll = select.poll()
+        poll.register(1, 0)  # errors are always reported: this sleeps until the other end is closed
+        poll.poll()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process leaves already
+            self._loop.call_soon_threadsafe(self.leave, Reason.ENGINE_GONE)
