@@ -2,8 +2,8 @@
 
 Rules, in the order in which they are asked for `import name` in a file of a room (the directory of a block's entry):
 
-1. Names of the standard library mean the standard library, and a file never means itself: a scriptlet called `copy.py`
-   or `pandas.py` harms nobody.
+1. Names of the standard library mean the standard library, and a module never means itself: a scriptlet that is called
+   `copy.py` or `pandas.py` harms nobody.
 2. A package or module beside the scriptlet. It belongs to that directory: another room gets its own.
 3. Everything else, as always.
 
@@ -114,7 +114,7 @@ def _beside(importer: ScriptletModule, top: str, bound_as: str) -> ScriptletModu
     if bound is not None:
         return bound
     source = find_in_room(importer.source.room, top)
-    if source is None or source.path == importer.source.path:
+    if source is None or (source.path == importer.source.path and not source.package):
         return None
     target = importer.shelf.get(source)
     importer.bind(bound_as, target)
