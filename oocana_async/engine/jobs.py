@@ -64,7 +64,7 @@ class Job:
         self.stacks = stacks
         self.block_path = block_path
         self.wire = wire
-        self.inputs = inputs or None
+        self.inputs = inputs
         self.identifier: str | None = None
         self.cancel_timer: Callable[[], None] = nothing
         self.stop: Callable[[], object] = nothing

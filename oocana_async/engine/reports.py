@@ -67,9 +67,7 @@ class Reporter:
         if kind is None:
             self._send(report.FlowStarted(session_id=sid, job_id=job_id, flow_path=path, stacks=stacks, create_at=at))
         else:
-            self._send(
-                kind(session_id=sid, job_id=job_id, block_path=path, stacks=stacks, inputs=inputs or None, create_at=at)
-            )
+            self._send(kind(session_id=sid, job_id=job_id, block_path=path, stacks=stacks, inputs=inputs, create_at=at))
 
     def nodes_will_run(self, flow: FlowRun, start: list[str], mid: list[str], end: list[str]) -> None:
         """Report which nodes of a flow run, and when."""

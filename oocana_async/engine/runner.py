@@ -186,18 +186,18 @@ class SessionRunner:
         self.record.started(job, self.now_ms())
         self.report.block_started(job)
 
-    def begin_flow(self, flow: FlowRun, inputs: RawMap, selection: Selection | None = None) -> None:
+    def begin_flow(self, flow: FlowRun, inputs: RawMap | None, selection: Selection | None = None) -> None:
         """Report the start of a flow job and start what can run in it."""
         self.report.flow_started(flow, inputs)
         if flow.plan.graph.kind == "flow":
             self.report.nodes_will_run(flow, *_nodes_will_run(flow, selection))
-        self.act(flow, flow.state.start(inputs))
+        self.act(flow, flow.state.start(inputs or {}))
 
     def plan(self, graph: Graph) -> FlowPlan:
         """Return the plan of a graph, made once."""
         return self._starter.plan(graph)
 
-    def start_root_flow(self, flow: FlowRun, inputs: RawMap, selection: Selection | None) -> None:
+    def start_root_flow(self, flow: FlowRun, inputs: RawMap | None, selection: Selection | None) -> None:
         """Run the target, a flow."""
         self.root = flow
         self.begin_flow(flow, inputs, selection)

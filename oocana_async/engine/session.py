@@ -286,7 +286,7 @@ class Session:
     # -- start -------------------------------------------------------------------------------------------------------
 
     def _start(self, runner: SessionRunner, root: Graph | TaskBlock) -> None:
-        inputs = fill_inputs(self._inputs, root.inputs_def)
+        inputs = fill_inputs(self._inputs, root.inputs_def) or None
         if isinstance(root, TaskBlock):
             job = Job(runner.new_job_id(), None, [], inputs=inputs)
             wire = TaskWire(root, root.inputs_def, root.outputs_def)
@@ -299,7 +299,7 @@ class Session:
         search = SearchContext(task.directory, paths, installed_versions(paths))
         return RootTask(job.job_id, str(self._path), search, workspace_scope(task))
 
-    def _start_flow(self, runner: SessionRunner, graph: Graph, inputs: dict[str, Raw]) -> None:
+    def _start_flow(self, runner: SessionRunner, graph: Graph, inputs: dict[str, Raw] | None) -> None:
         options = self._options
         plan = runner.plan(graph)
         preloaded = InputCache().load(graph) if options.use_cache else {}

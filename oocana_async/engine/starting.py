@@ -75,7 +75,7 @@ class Starter:
             return
         node = action.node
         stacks = [*flow.stacks, StackFrame(flow.job_id, flow.plan.path, node.node_id)]
-        job = Job(action.job_id, flow, stacks, inputs=action.inputs)
+        job = Job(action.job_id, flow, stacks, inputs=action.inputs or None)
         if len(stacks) >= MAX_DEPTH:
             self._refuse(flow, job, f"Maximum recursion depth exceeded: {len(stacks)} (limit: {MAX_DEPTH})")
             return
@@ -119,8 +119,7 @@ class Starter:
         runner = self._runner
         plan = self.plan(graph)
         runner.register(job)
-        inputs = job.inputs or {}
-        job.inputs = None
+        inputs, job.inputs = job.inputs, None
         job.inner = FlowRun(job.job_id, plan, FlowState(plan, runner.new_job_id), job=job, scope=scope, outer=outer)
         runner.begin_flow(job.inner, inputs)
 
