@@ -86,7 +86,7 @@ class RunView:
             case report.BlockFinishedEvent() | report.SubflowBlockFinished() | report.SlotflowFinished():
                 return self._take_end(event)
             case report.BlockProgressEvent():
-                self._node(event.stacks, event.block_path).progress = min(100.0, max(0.0, event.progress))
+                self._take_progress(event)
             case report.BlockOutputEvent() | report.SubflowBlockOutput() | report.SlotflowOutput():
                 self._take_output(event)
             case report.BlockOutputsEvent():
@@ -139,6 +139,11 @@ class RunView:
         if error is not None:
             return (_failure(node, took, error),)
         return (Entry(EntryKind.FINISHED, node.name, (_ending(node, took),)),) if _is_told(node.finished) else ()
+
+    def _take_progress(self, event: report.BlockProgressEvent) -> None:
+        """Note progress; that of a root subflow, which is no node, is not shown."""
+        if event.stacks or event.job_id in self._jobs:
+            self._node(event.stacks, event.block_path).progress = min(100.0, max(0.0, event.progress))
 
     def _take_output(self, event: report.BlockOutputEvent | _Output) -> None:
         if event.stacks or isinstance(event, report.BlockOutputEvent):
