@@ -1,0 +1,43 @@
+"""Runs any scriptlet without engine and broker, on the real executor, and returns a record of what it did."""
+
+from __future__ import annotations
+
+from oocana_async.testing.answers import NO_ANSWER, BlockAnswer, Child, NoAnswer, QueryAnswer
+from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.record import (
+    Ended,
+    Log,
+    Output,
+    Record,
+    Request,
+    RunFailedError,
+    RunTimeoutError,
+    StartedChild,
+)
+from oocana_async.testing.run import RunOptions, ScriptletRun, run_scriptlet, run_scriptlet_sync, start_scriptlet
+from oocana_async.testing.targets import Target
+from oocana_async.testing.values import HandleDefs
+
+__all__ = [
+    "NO_ANSWER",
+    "BlockAnswer",
+    "Child",
+    "Ended",
+    "HandleDefs",
+    "Log",
+    "ManualClock",
+    "NoAnswer",
+    "Output",
+    "QueryAnswer",
+    "Record",
+    "Request",
+    "RunFailedError",
+    "RunOptions",
+    "RunTimeoutError",
+    "ScriptletRun",
+    "StartedChild",
+    "Target",
+    "run_scriptlet",
+    "run_scriptlet_sync",
+    "start_scriptlet",
+]
