@@ -22,13 +22,13 @@ from oocana_async.engine.actions import Action, EmitOutput, FinishFlow, ReportPr
 from oocana_async.engine.executors import Executors, Spawner
 from oocana_async.engine.graph import Graph
 from oocana_async.engine.jobs import FlowRun, Job
-from oocana_async.engine.partial import Selection
 from oocana_async.engine.plan import FlowPlan, TaskWire
 from oocana_async.engine.records import RunRecord
 from oocana_async.engine.reports import Reporter
 from oocana_async.engine.requests import Requests, RootTask
 from oocana_async.engine.scopes import ExecutorHost, ScopeMap
 from oocana_async.engine.starting import Starter
+from oocana_async.engine.upstream import Selection
 from oocana_async.messages import encode_message, session
 from oocana_async.messages.dispatch import BlockInputs
 from oocana_async.messages.session import decode_session
@@ -96,6 +96,7 @@ class SessionRunner:
         # Bound: what one message leads to; drained by `drain`, a slice at a time.
         self._work: deque[tuple[FlowRun, Action]] = deque()
         self._is_draining = False
+        self._is_continuing = False
         self._starter = Starter(self, env=dict(env or {}))
         self._requests = Requests(self, self._starter)
         self._perform: dict[type[Any], Callable[[FlowRun, Any], None]] = {
@@ -148,7 +149,7 @@ class SessionRunner:
             self.drain()
 
     def drain(self) -> None:
-        """Carry out what flow states asked for; a large rest is left for the loop's next turn."""
+        """Carry out what flow states asked for; a large rest goes on in a task, slice by slice."""
         if self._is_draining:
             return
         self._is_draining = True
@@ -162,8 +163,19 @@ class SessionRunner:
                     perform[type(action)](flow, action)
         finally:
             self._is_draining = False
-        if work:
-            self.spawner.call_later(0, self.drain)
+        if work and not self._is_continuing:
+            self._is_continuing = True
+            self.spawner.spawn(f"actions of {self.session_id}", self._continue)
+
+    async def _continue(self) -> None:
+        """Carry out a large rest of actions, slice by slice; slow report subscribers are waited for."""
+        try:
+            while self._work:
+                await self._bus.wait_for_room(topics.REPORT)
+                await self.spawner.breathe()
+                self.drain()
+        finally:
+            self._is_continuing = False
 
     def act(self, flow: FlowRun, actions: list[Action]) -> None:
         """Line up the actions of a flow."""

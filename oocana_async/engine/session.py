@@ -25,7 +25,6 @@ from oocana_async.engine.graph import Graph, SearchContext, TaskBlock
 from oocana_async.engine.jobs import FlowRun, Job
 from oocana_async.engine.loading import LoadedTarget, load_target
 from oocana_async.engine.packages import installed_versions
-from oocana_async.engine.partial import Selection, select_nodes
 from oocana_async.engine.plan import TaskWire
 from oocana_async.engine.records import RunRecord, RunResult, Status
 from oocana_async.engine.reports import Reporter
@@ -34,6 +33,7 @@ from oocana_async.engine.runner import SessionOutcome, SessionRunner
 from oocana_async.engine.scopes import ExecutorHost, ScopeMap
 from oocana_async.engine.support import check_executors
 from oocana_async.engine.tasks import TaskOwner
+from oocana_async.engine.upstream import Selection, select_upstream
 from oocana_async.errors import ClosedError, EncodingError, LoadError
 from oocana_async.messages.report import ErrorInfo
 
@@ -303,11 +303,13 @@ class Session:
         options = self._options
         plan = runner.plan(graph)
         preloaded = InputCache().load(graph) if options.use_cache else {}
-        state = FlowState(plan, runner.new_job_id, preloaded=preloaded, keep_latest=options.save_cache)
         selection: Selection | None = None
         if options.nodes:
-            filled = [(node_id, handle) for node_id, values in preloaded.items() for handle in values]
-            selection = select_nodes(plan, options.nodes, state.satisfied(), filled)
+            selection = select_upstream(graph, options.nodes, preloaded)
+            for node_id, handle in selection.stale:
+                preloaded[node_id].pop(handle, None)
+        state = FlowState(plan, runner.new_job_id, preloaded=preloaded, keep_latest=options.save_cache)
+        if selection is not None:
             state.allow_only(selection.allowed)
         scope = workspace_scope(graph)
         self._root = FlowRun(runner.new_job_id(), plan, state, job=None, scope=scope, outer=scope)

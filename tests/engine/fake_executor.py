@@ -110,7 +110,8 @@ class FakeHost:
         self._tasks.clear()
 
     async def _read(self) -> None:
-        async for topic, payload in self._subscription:
+        async for message in self._subscription:
+            topic, payload = message.topic, message.payload
             if topic.startswith("executor/"):
                 self._take(msgspec.json.decode(payload))
             else:
