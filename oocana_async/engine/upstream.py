@@ -23,6 +23,7 @@ class Selection:
         upstream: needed nodes that were not requested, `start` and `mid` together less the requested ones.
         allowed: all nodes that may run.
         unknown: requested ids that the flow does not have.
+        stale: (node id, input handle) whose cached value must not be used, because a requested node delivers a new one.
     """
 
     start: tuple[str, ...]
@@ -31,6 +32,7 @@ class Selection:
     upstream: tuple[str, ...]
     allowed: frozenset[str]
     unknown: tuple[str, ...]
+    stale: tuple[tuple[str, str], ...] = ()
 
 
 def select_upstream(graph: Graph, nodes: Iterable[str], cached: Cached | None = None) -> Selection:
@@ -49,7 +51,8 @@ def select_upstream(graph: Graph, nodes: Iterable[str], cached: Cached | None = 
     start += [node_id for node_id in outside if choice.complete(node_id)]
     mid = [node_id for node_id in outside if not choice.complete(node_id)]
     unknown = tuple(node_id for node_id in end if node_id not in graph.nodes)
-    return Selection(tuple(start), tuple(mid), end, tuple(outside), frozenset((*requested, *outside)), unknown)
+    allowed = frozenset((*requested, *outside))
+    return Selection(tuple(start), tuple(mid), end, tuple(outside), allowed, unknown, tuple(choice.stale))
 
 
 class _Choice:
@@ -57,6 +60,7 @@ class _Choice:
         self._graph = graph
         self._cached = {node_id: set(handles) for node_id, handles in cached.items()}
         self._sources = _sources(graph)
+        self.stale: list[tuple[str, str]] = []
 
     def of(self, requested: list[str]) -> tuple[list[str], set[str]]:
         """Return the requested nodes that are complete now, and the nodes outside that the others need."""
@@ -100,6 +104,7 @@ class _Choice:
         for handle in list(self._cached.get(node_id, ())):
             if runs_anyway.intersection(self._sources.get((node_id, handle), ())):
                 self._cached[node_id].discard(handle)
+                self.stale.append((node_id, handle))
 
 
 def _sources(graph: Graph) -> dict[tuple[str, str], list[str]]:
