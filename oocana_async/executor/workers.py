@@ -70,9 +70,9 @@ class _Worker:
                 self.work = todo
                 todo.run()
                 self.work = None
-                self._done(todo)
-                todo = self._next_work(self)
-            del work
+                done, todo = todo, self._next_work(self)  # idle first: who hears of the end may have more work
+                self._done(done)
+            del work, done
 
 
 class _Here(threading.local):
