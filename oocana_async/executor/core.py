@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from oocana_async import topics
+from oocana_async.executor.children import SessionTopic
 from oocana_async.executor.job_run import JobRun
 from oocana_async.executor.router import Router
 from oocana_async.executor.runtime import Runtime
@@ -71,6 +73,7 @@ class Executor:
         self._by_flow: dict[str, dict[str, JobRun]] = {}
         self._subscription: Subscription | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._session_topic: SessionTopic | None = None
         self._closing = False
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -78,6 +81,12 @@ class Executor:
     async def __aenter__(self) -> Self:
         await self.channel.__aenter__()
         self._subscription = await self._transport.subscribe(*self.exchange.filters)
+        if self.session.watch_session_topic:
+            topic = topics.session(self.session.session_id)
+            self._session_topic = SessionTopic(
+                lambda: self._transport.subscribe(topic), self.exchange.children, asyncio.get_running_loop()
+            )
+            self.exchange.children.session_topic = self._session_topic
         self._reader = asyncio.create_task(self._read(self._subscription), name="oocana-executor-reader")
         return self
 
@@ -120,6 +129,8 @@ class Executor:
                 task.cancel()
             if stuck:
                 await asyncio.wait(stuck)
+        if self._session_topic is not None:
+            await self._session_topic.aclose()
         if self._subscription is not None:
             await self._subscription.aclose()
         if self._reader is not None:

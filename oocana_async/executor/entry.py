@@ -94,7 +94,7 @@ async def _serve(arguments: ExecutorArguments) -> int:
 
 
 async def _run(arguments: ExecutorArguments, transport: Transport, departure: Departure) -> int:
-    session = ExecutorSession(arguments.session_id, arguments.session_dir, heal_children=True)
+    session = ExecutorSession(arguments.session_id, arguments.session_dir, heal_children=True, watch_session_topic=True)
     async with Runtime(on_notice=log.warning) as runtime:
         executor = Executor(transport, session, runtime)
         await executor.__aenter__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import logging
 import re
 import threading
@@ -13,6 +13,7 @@ import msgspec
 
 from oocana_async import topics
 from oocana_async.errors import ClosedError
+from oocana_async.executor.children import ChildEvents
 from oocana_async.messages.dispatch import (
     BlockInputs,
     BlockPayload,
@@ -41,7 +42,6 @@ __all__ = ["JobTaker", "Router"]
 log = logging.getLogger(__name__)
 
 _ENDING = re.compile(rb'"type"\s*:\s*"(?:Flow|SubflowBlock|Slotflow|Session)Finished"|timeout after ')
-_JOB_ID = re.compile(rb'"job_id"\s*:\s*"([^"\\]+)"')
 _TIMEOUT = re.compile(r"^(\S+) timeout after ")
 
 
@@ -83,10 +83,11 @@ class Router:
         self._outbox = outbox
         self.pending = PendingRequests(clock)
         self._lock = threading.Lock()
-        self._listeners: dict[bytes, EventListener] = {}
+        self.children = ChildEvents(session_id)
         self._inputs_prefix = topics.inputs(session_id, "")
         self._response_prefix = f"session/{session_id}/request/"
         self._skipped = 0
+        self._loop = asyncio.get_running_loop()
         self._closed: str | None = None
 
     @property
@@ -138,8 +139,8 @@ class Router:
     # -- the report ---------------------------------------------------------------------------------------------
 
     def _report(self, payload: bytes) -> None:
-        if self._listeners:
-            self._feed_listener(payload)
+        if self.children:
+            self.children.feed_report(payload)
         if _ENDING.search(payload) is None:
             return
         event = decode_report(payload)
@@ -157,15 +158,6 @@ class Router:
             case _:
                 pass
 
-    def _feed_listener(self, payload: bytes) -> None:
-        for found in _JOB_ID.finditer(payload):
-            listener = self._listeners.get(found[1])
-            if listener is not None:
-                event = decode_report(payload)
-                if event is not None and event.session_id == self._session_id:
-                    listener(event)
-                return
-
     # -- children -----------------------------------------------------------------------------------------------
 
     def start_child(self, message: Outgoing, request: RunBlock, listener: EventListener) -> Callable[[], object]:
@@ -174,17 +166,19 @@ class Router:
         Raises:
             ClosedError: The executor is leaving.
         """
-        key = request.block_job_id.encode()
         with self._lock:
             if self._closed is not None:
                 raise ClosedError(self._closed)
-            self._listeners[key] = listener
-        self._outbox.append(message)
+        stop = self.children.add(request.block_job_id, listener)
+        topic = self.children.session_topic
+        if topic is None:
+            self._outbox.append(message)
+            return stop
 
-        def stop() -> None:
-            with self._lock, contextlib.suppress(KeyError):
-                del self._listeners[key]
+        def refuse(reason: str) -> None:
+            self.pending.fail(request.request_id, ClosedError(reason))
 
+        self._loop.call_soon_threadsafe(topic.start_nowait, lambda: self._outbox.append(message), refuse)
         return stop
 
     def close(self, reason: str) -> None:

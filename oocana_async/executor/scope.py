@@ -18,6 +18,8 @@ class ExecutorSession:
         session_dir: shared by all blocks of the session, exists.
         heal_children: send a second BlockFinished for a child of `run_block` that failed, because today's engine
             never forgets such a job otherwise and its flow hangs (protocol.md 3.9).
+        watch_session_topic: take the events of task children from the session topic, because the real engine may run
+            without a reporter.
         undeclared: gives the definition of an output handle that a block does not declare, from handle and value;
             None for what the protocol wants: a warning, and nothing is sent.
     """
@@ -25,6 +27,7 @@ class ExecutorSession:
     session_id: str
     session_dir: Path
     heal_children: bool = False
+    watch_session_topic: bool = False
     undeclared: Callable[[str, Any], Mapping[str, Any]] | None = None
 
 
