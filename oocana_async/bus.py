@@ -5,27 +5,34 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from oocana_async import topics
-from oocana_async.errors import ClosedError
+from oocana_async.errors import ClosedError, StateError
+from oocana_async.messages.envelope import Message
 
 __all__ = ["Bus", "BusMessage", "BusStatistics", "BusSubscription", "Overflow"]
 
+BusMessage = Message
+"""One message on the bus; whoever publishes may hand over a richer kind of it."""
 
-class BusMessage(NamedTuple):
-    """One message on the bus."""
+CHUNK = 256
+"""Messages that `Bus.publish_many` hands over before it looks again for subscribers to wait for."""
 
-    topic: str
-    payload: bytes
+_REMEMBERED_TOPICS = 1024
+"""Topics whose subscribers are kept at hand; topics with job ids in them never come back."""
+
+_topic_of = attrgetter("topic")
 
 
 class Overflow(enum.Enum):
     """What happens to a message for a subscriber that already holds as many as its limit."""
 
     WAIT = "wait"
-    """The publisher waits in `Bus.publish`; `publish_nowait` goes over the limit."""
+    """Publishers wait in `publish` and `publish_many`; `publish_nowait` goes over the limit."""
     DROP_OLDEST = "drop oldest"
     """The oldest waiting message is dropped and counted: for people who look on."""
     GROW = "grow"
@@ -49,7 +56,7 @@ class BusSubscription:
         self.limit = limit
         self.overflow = overflow
         # Bound: `limit`, by the rule `overflow`; drained by the reader; closed by `close()`.
-        self._messages: deque[BusMessage] = deque()
+        self._messages: deque[Message] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._writers: list[asyncio.Future[None]] = []
         self._received = 0
@@ -59,7 +66,7 @@ class BusSubscription:
     def __aiter__(self) -> BusSubscription:
         return self
 
-    async def __anext__(self) -> BusMessage:
+    async def __anext__(self) -> Message:
         while not self._messages:
             if self._closed:
                 raise StopAsyncIteration
@@ -68,17 +75,20 @@ class BusSubscription:
         self._release_writers()
         return message
 
-    async def receive_many(self) -> list[BusMessage]:
-        """Wait for at least one message and take all that wait.
+    async def receive_many(self) -> list[Message]:
+        """Wait for at least one message and take all that wait. Cancelling it takes none.
 
         Returns:
             The messages in order; an empty list means that the subscription was closed.
+
+        Raises:
+            StateError: Another task waits already.
         """
         while not self._messages and not self._closed:
             await self._wait_for_message()
         return self.receive_many_nowait()
 
-    def receive_many_nowait(self) -> list[BusMessage]:
+    def receive_many_nowait(self) -> list[Message]:
         """Take all messages that wait now."""
         messages = list(self._messages)
         self._messages.clear()
@@ -95,7 +105,11 @@ class BusSubscription:
         while self.is_full:
             waiter = asyncio.get_running_loop().create_future()
             self._writers.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                if waiter in self._writers:
+                    self._writers.remove(waiter)
 
     def statistics(self) -> BusStatistics:
         """Return what was received, what waits and what was dropped."""
@@ -110,16 +124,18 @@ class BusSubscription:
         self._wake_reader()
         self._release_writers()
 
-    def _put(self, message: BusMessage) -> None:
-        self._received += 1
-        if self.overflow is Overflow.DROP_OLDEST and len(self._messages) >= self.limit:
-            self._messages.popleft()
-            self._dropped += 1
-        self._messages.append(message)
-        if self._reader is not None:
-            self._wake_reader()
+    def _put(self, messages: Sequence[Message]) -> None:
+        self._received += len(messages)
+        self._messages.extend(messages)
+        if self.overflow is Overflow.DROP_OLDEST:
+            while len(self._messages) > self.limit:
+                self._messages.popleft()
+                self._dropped += 1
+        self._wake_reader()
 
     async def _wait_for_message(self) -> None:
+        if self._reader is not None:
+            raise StateError(f"a task reads the subscription of {', '.join(self.filters)} already; open another one")
         self._reader = asyncio.get_running_loop().create_future()
         try:
             await self._reader
@@ -142,18 +158,18 @@ class Bus:
     """Hands each message to all subscribers whose filter takes its topic.
 
     It belongs to one event loop and is not thread-safe: other threads go through the outbox. Filters are those of MQTT
-    (`+` for one level, `#` for the rest).
+    (`+` for one level, `#` for the rest). After `close()` nobody takes what is published.
     """
 
     def __init__(self) -> None:
-        self._exact: dict[str, list[BusSubscription]] = {}
-        self._wild: list[tuple[Callable[[str], bool], BusSubscription]] = []
+        self._subscriptions: list[tuple[Callable[[str], bool], BusSubscription]] = []
+        self._takers: dict[str, tuple[BusSubscription, ...]] = {}
         self._closed = False
 
     def subscribe(
         self, *filters: str, limit: int = 10_000, overflow: Overflow = Overflow.DROP_OLDEST
     ) -> BusSubscription:
-        """Start to collect messages.
+        """Start to collect messages; a message that several filters take comes once.
 
         Args:
             filters: topic filters, at least one.
@@ -169,17 +185,17 @@ class Bus:
         if not filters or limit < 1:
             raise ValueError("a subscription needs at least one topic filter and a limit of at least 1")
         subscription = BusSubscription(self, filters, limit=limit, overflow=overflow)
-        for pattern in filters:
-            if "+" in pattern or "#" in pattern:
-                self._wild.append((_matcher(pattern), subscription))
-            else:
-                self._exact.setdefault(pattern, []).append(subscription)
+        self._subscriptions.append((lambda topic: any(topics.matches(one, topic) for one in filters), subscription))
+        self._takers.clear()
         return subscription
 
     def publish_nowait(self, topic: str, payload: bytes) -> None:
         """Hand a message to all its subscribers without waiting for slow ones."""
-        for subscription in self._takers(topic):
-            subscription._put(BusMessage(topic, payload))  # noqa: SLF001 - the two are one mechanism
+        takers = self._takers_of(topic)
+        if takers:
+            messages = (Message(topic, payload),)
+            for subscription in takers:
+                subscription._put(messages)  # noqa: SLF001 - the two are one mechanism
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Hand a message to all its subscribers; waits first for those that are full and want to be waited for.
@@ -189,42 +205,45 @@ class Bus:
         await self.wait_for_room(topic)
         self.publish_nowait(topic, payload)
 
+    async def publish_many(self, messages: Sequence[Message]) -> None:
+        """Hand over messages in order; waits like `publish`, some 256 messages at a time.
+
+        Cancelling it while it waits leaves the rest unpublished.
+        """
+        for start in range(0, len(messages), CHUNK):
+            for topic, run in groupby(messages[start : start + CHUNK], _topic_of):
+                if self._full_taker(topic) is not None:
+                    await self.wait_for_room(topic)
+                taken = list(run)
+                for subscription in self._takers_of(topic):
+                    subscription._put(taken)  # noqa: SLF001 - the two are one mechanism
+
     async def wait_for_room(self, topic: str) -> None:
         """Wait until no subscriber of a topic has to be waited for."""
-        for subscription in self._takers(topic):
-            if subscription.is_full:
-                await subscription.wait_for_room()
+        while (subscription := self._full_taker(topic)) is not None:
+            await subscription.wait_for_room()
 
     def close(self) -> None:
         """End all subscriptions; may be called twice."""
         self._closed = True
-        for subscription in {id(item): item for item in self._all()}.values():
+        for _, subscription in list(self._subscriptions):
             subscription.close()
 
-    def _takers(self, topic: str) -> list[BusSubscription]:
-        takers = self._exact.get(topic, [])
-        more = [subscription for takes, subscription in self._wild if takes(topic)]
-        if not more:
-            return takers
-        return list(dict.fromkeys([*takers, *more]))
+    def _full_taker(self, topic: str) -> BusSubscription | None:
+        for subscription in self._takers_of(topic):
+            if subscription.is_full:
+                return subscription
+        return None
 
-    def _all(self) -> Iterable[BusSubscription]:
-        for subscriptions in list(self._exact.values()):
-            yield from list(subscriptions)
-        yield from [subscription for _, subscription in self._wild]
+    def _takers_of(self, topic: str) -> tuple[BusSubscription, ...]:
+        takers = self._takers.get(topic)
+        if takers is None:
+            takers = tuple(subscription for takes, subscription in self._subscriptions if takes(topic))
+            if len(self._takers) >= _REMEMBERED_TOPICS:
+                self._takers.clear()
+            self._takers[topic] = takers
+        return takers
 
     def _remove(self, subscription: BusSubscription) -> None:
-        for pattern in subscription.filters:
-            left = [item for item in self._exact.get(pattern, []) if item is not subscription]
-            if left:
-                self._exact[pattern] = left
-            else:
-                self._exact.pop(pattern, None)
-        self._wild = [entry for entry in self._wild if entry[1] is not subscription]
-
-
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    prefix = pattern[:-1] if pattern.endswith("/#") else ""
-    if prefix and "+" not in prefix and "#" not in prefix:
-        return lambda topic: topic.startswith(prefix)
-    return lambda topic: topics.matches(pattern, topic)
+        self._subscriptions = [entry for entry in self._subscriptions if entry[1] is not subscription]
+        self._takers.clear()

@@ -54,7 +54,7 @@ class JobEvent(Event, frozen=True, kw_only=True):
 
     job_id: str
     stacks: list[StackFrame] = []
-    block_path: str | None | UnsetType = UNSET
+    block_path: str | UnsetType | None = UNSET
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,9 +6,9 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self, TypeAlias
 
-import msgspec
+from oocana_async.messages.envelope import Message
 
 __all__ = ["Delivery", "Incoming", "Outgoing", "Subscription", "Transport"]
 
@@ -30,8 +30,8 @@ class Delivery(enum.IntEnum):
     """ExecutorReady, requests, service messages: nothing may be lost."""
 
 
-class Outgoing(msgspec.Struct):
-    """One message on its way out.
+class Outgoing(Message, gc=False):
+    """One message on its way out; within one process it may arrive as the very same object.
 
     Attributes:
         topic: where it goes.
@@ -41,18 +41,13 @@ class Outgoing(msgspec.Struct):
         job_id: job that it belongs to, empty when none.
     """
 
-    topic: str
-    payload: bytes
     delivery: Delivery
     session_id: str = ""
     job_id: str = ""
 
 
-class Incoming(NamedTuple):
-    """One message that came in."""
-
-    topic: str
-    payload: bytes
+Incoming: TypeAlias = Message
+"""One message that came in."""
 
 
 class Subscription(ABC):
@@ -105,6 +100,7 @@ class Transport(ABC):
         be reordered. Cancelling it may leave a part of the batch taken.
 
         Raises:
+            PacketTooLargeError: One message is larger than the transport can carry; all others were taken.
             TransportError: The connection is gone for good.
         """
 

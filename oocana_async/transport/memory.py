@@ -19,15 +19,15 @@ class MemorySubscription(Subscription):
         self._subscription = subscription
 
     async def __anext__(self) -> Incoming:
-        return Incoming(*await self._subscription.__anext__())
+        return await self._subscription.__anext__()
 
     async def receive_many(self) -> list[Incoming]:
         """Wait for at least one message and take all that have arrived; an empty list means closed."""
-        return [Incoming(topic, payload) for topic, payload in await self._subscription.receive_many()]
+        return await self._subscription.receive_many()
 
     def receive_many_nowait(self) -> list[Incoming]:
         """Take everything that has arrived, without waiting."""
-        return [Incoming(topic, payload) for topic, payload in self._subscription.receive_many_nowait()]
+        return self._subscription.receive_many_nowait()
 
     async def aclose(self) -> None:
         """End the subscription; may be called twice."""
@@ -57,18 +57,22 @@ class MemoryTransport(Transport):
         return self
 
     async def publish(self, batch: Sequence[Outgoing]) -> None:
-        """Put a batch on the bus; waits for subscribers that want to be waited for."""
+        """Put a batch on the bus; waits for subscribers that want to be waited for.
+
+        Raises:
+            ClosedError: The transport is closed.
+        """
         if self._closed:
             raise ClosedError("the memory transport is closed")
-        publish, wait_for_room = self._bus.publish_nowait, self._bus.wait_for_room
-        for index, message in enumerate(batch):
-            if index % 64 == 0:
-                await wait_for_room(message.topic)
-            publish(message.topic, message.payload)
+        await self._bus.publish_many(batch)
         self._published += len(batch)
 
     async def subscribe(self, *filters: str) -> Subscription:
-        """Subscribe to topic filters; in force at once."""
+        """Subscribe to topic filters; in force at once.
+
+        Raises:
+            ClosedError: The transport is closed.
+        """
         if self._closed:
             raise ClosedError("the memory transport is closed")
         subscription = MemorySubscription(self._bus.subscribe(*filters, overflow=Overflow.GROW))
