@@ -198,6 +198,19 @@ class Executor:
         if entry is not None:
             entry[0].take_inputs(inputs)
 
+    def inputs_lost(self, job_id: str, text: str) -> None:
+        """End a job whose inputs will not come."""
+        entry = self._runs.get(job_id)
+        if entry is not None:
+            entry[0].give_up_inputs(text)
+
+    def warn(self, job_id: str, text: str) -> None:
+        """Warn as a job; without one that runs, as any job, so that somebody sees it."""
+        log.warning("%s", text)
+        run, _ = self._runs.get(job_id) or next(iter(self._runs.values()), (None, None))
+        if run is not None:
+            run.warn(text)
+
     def flow_ended(self, flow_job_id: str) -> None:
         """Cancel the jobs of a flow that ended."""
         for run in list(self._by_flow.get(flow_job_id, {}).values()):

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from oocana_async.errors import TransportError
 from oocana_async.executor.arguments import ExecutorArguments, parse_arguments
@@ -19,7 +19,10 @@ from oocana_async.executor.leaving import Departure, Reason
 from oocana_async.executor.log_files import set_up_logging
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
-from oocana_async.transport.base import Transport
+
+if TYPE_CHECKING:
+    from oocana_async.transport.mqtt import MqttTransport
+    from oocana_async.transport.pacing import Notice
 
 __all__ = ["main", "script"]
 
@@ -70,16 +73,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return asyncio.run(_serve(arguments))
 
 
-async def _serve(arguments: ExecutorArguments) -> int:
-    from oocana_async.transport.mqtt import MqttTransport
+class _Notices:
+    """Tells the blocks what the transport has to say, once there is an executor."""
 
+    def __init__(self) -> None:
+        self.executor: Executor | None = None
+
+    def take(self, notice: Notice) -> None:
+        """Take a notice; before there are blocks it is logged."""
+        if self.executor is None:
+            log.warning("%s", notice.text)
+        elif notice.kind.name == "NO_INPUTS":
+            self.executor.inputs_lost(notice.job_id, notice.text)
+        else:
+            self.executor.warn(notice.job_id, notice.text)
+
+
+async def _serve(arguments: ExecutorArguments) -> int:
     departure = Departure()
     with departure.watch():
-        transport = MqttTransport(
-            arguments.broker,
-            client_id=_client_id(arguments),
-            on_lost=lambda _: departure.leave(Reason.BROKER_GONE),
-        )
+        notices = _Notices()
+        transport = _transport(arguments, departure, notices)
         try:
             await transport.__aenter__()
         except TransportError as error:
@@ -88,15 +102,38 @@ async def _serve(arguments: ExecutorArguments) -> int:
             return 1
         _say(f"connecting to broker {arguments.broker} success")
         try:
-            return await _run(arguments, transport, departure)
+            return await _run(arguments, transport, departure, notices)
+        except TransportError as error:
+            log.error("the connection to the broker is lost: %s", error)
+            return 1
         finally:
             await transport.aclose()
 
 
-async def _run(arguments: ExecutorArguments, transport: Transport, departure: Departure) -> int:
-    session = ExecutorSession(arguments.session_id, arguments.session_dir, heal_children=True, watch_session_topic=True)
+def _transport(arguments: ExecutorArguments, departure: Departure, notices: _Notices) -> MqttTransport:
+    from oocana_async.transport.mqtt import MqttTransport
+
+    return MqttTransport(
+        arguments.broker,
+        client_id=_client_id(arguments),
+        session_id=arguments.session_id,
+        close_within=GRACE,
+        on_notice=notices.take,
+        on_lost=lambda _: departure.leave(Reason.BROKER_GONE),
+    )
+
+
+async def _run(arguments: ExecutorArguments, transport: MqttTransport, departure: Departure, notices: _Notices) -> int:
+    session = ExecutorSession(
+        arguments.session_id,
+        arguments.session_dir,
+        heal_children=True,
+        watch_session_topic=True,
+        inputs_deadline=None,
+    )
     async with Runtime(on_notice=log.warning) as runtime:
         executor = Executor(transport, session, runtime)
+        notices.executor = executor
         await executor.__aenter__()
         waiter = asyncio.create_task(_watch_session(executor, departure), name="oocana-session-watch")
         executor.add_scope(_scope(arguments))

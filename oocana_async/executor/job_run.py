@@ -14,7 +14,7 @@ import msgspec
 
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
-from oocana_async.errors import JobCancelledError, ScriptletError, StateError
+from oocana_async.errors import HandleError, JobCancelledError, ScriptletError, StateError
 from oocana_async.executor.calling import Call, check_result, plan_call, settle
 from oocana_async.executor.current import enter_job
 from oocana_async.executor.job_output import JobOutput
@@ -44,8 +44,6 @@ __all__ = ["JobHome", "JobRun", "RunState"]
 log = logging.getLogger(__name__)
 
 CONTEXT_TYPES = (Context, SyncContext)
-NO_INPUTS_DEADLINE = 60.0
-"""Seconds that a job waits for BlockInputs after its BlockReady."""
 
 
 class JobHome(Protocol):
@@ -135,6 +133,15 @@ class JobRun:
         if not self._inputs.done():
             self._inputs.set_result(inputs)
 
+    def give_up_inputs(self, error: str) -> None:
+        """End the job because its inputs will not come."""
+        if not self._inputs.done():
+            self._inputs.set_exception(HandleError(error))
+
+    def warn(self, warning: str) -> None:
+        """Send a warning as the block."""
+        self._link.warn(warning)
+
     def cancel(self, reason: str) -> None:
         """Cancel the job; an async block gets CancelledError, a sync one sees `is_cancelled`."""
         if self._cancel_reason is None:
@@ -174,10 +181,13 @@ class JobRun:
                 self._move(RunState.ENDED)
 
     async def _wait_for_inputs(self) -> BlockInputs | None:
+        deadline = self._home.session.inputs_deadline
         try:
-            return await asyncio.wait_for(self._inputs, NO_INPUTS_DEADLINE)
+            return await (self._inputs if deadline is None else asyncio.wait_for(self._inputs, deadline))
         except TimeoutError:
-            self._end(error=f"no inputs came for job {self.job_id} within {NO_INPUTS_DEADLINE:g} s of BlockReady")
+            self._end(error=f"no inputs came for job {self.job_id} within {deadline:g} s of BlockReady")
+        except HandleError as error:
+            self._end(error=str(error))
         except asyncio.CancelledError:
             if self._cancel_reason is None:
                 raise

@@ -20,6 +20,7 @@ class ExecutorSession:
             never forgets such a job otherwise and its flow hangs (protocol.md 3.9).
         watch_session_topic: take the events of task children from the session topic, because the real engine may run
             without a reporter.
+        inputs_deadline: seconds that a job waits for its inputs after BlockReady; None when the transport watches that.
         undeclared: gives the definition of an output handle that a block does not declare, from handle and value;
             None for what the protocol wants: a warning, and nothing is sent.
     """
@@ -28,6 +29,7 @@ class ExecutorSession:
     session_dir: Path
     heal_children: bool = False
     watch_session_topic: bool = False
+    inputs_deadline: float | None = 60.0
     undeclared: Callable[[str, Any], Mapping[str, Any]] | None = None
 
 
