@@ -118,13 +118,15 @@ class BlockLoop:
 
     def take_stranded(self) -> bool:
         """Start one job that waits for any loop; on this loop's thread."""
-        try:
-            job = self._stranded.popleft()
-        except IndexError:
-            return False
-        self.taken += 1
-        self._start(job)
-        return True
+        while self._stranded:
+            try:
+                job = self._stranded.popleft()
+            except IndexError:  # another loop was faster
+                return False
+            if self._start(job):
+                self.taken += 1
+                return True
+        return False
 
     def _start_all(self) -> None:
         self._awake = False  # first: a job that is appended from here on wakes again
@@ -135,10 +137,12 @@ class BlockLoop:
                 return
             self._start(job)
 
-    def _start(self, job: LoopJob) -> None:
-        if job.claim():
-            self.running.add(job)
-            job.start(self.loop, self._job_ended, self._see_off)
+    def _start(self, job: LoopJob) -> bool:
+        if not job.claim():  # cancelled before it started
+            return False
+        self.running.add(job)
+        job.start(self.loop, self._job_ended, self._see_off)
+        return True
 
     def _job_ended(self, job: LoopJob) -> None:
         self.running.discard(job)

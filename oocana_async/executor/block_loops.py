@@ -296,9 +296,11 @@ class BlockLoops:
         jobs = []
         while loop.inbox:
             try:
-                jobs.append(loop.inbox.popleft())
+                job = loop.inbox.popleft()
             except IndexError:  # started meanwhile
                 break
+            if not job.is_claimed:  # else cancelled, and counted as ended
+                jobs.append(job)
         loop.assigned -= len(jobs)
         for job in jobs:
             self._where.pop(job, None)

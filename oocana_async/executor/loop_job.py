@@ -61,6 +61,11 @@ class LoopJob:
             return False
         return True
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether somebody has taken the right to start or end the job."""
+        return not self._unclaimed
+
     def start(
         self, loop: asyncio.AbstractEventLoop, ended: Callable[[LoopJob], None], see_off: Callable[[LoopJob], SeeOff]
     ) -> None:

@@ -28,7 +28,7 @@ def format_exception(error: BaseException, *, keep_own: bool = True) -> str:
         kept = _kept(list(one.stack))
         if kept or not keep_own:
             one.stack[:] = kept
-    text = "".join(report.format()).rstrip("\n")
+    text = _text(report).rstrip("\n")
     return text if _HEAD in text else f"{_HEAD}\n{text}"
 
 
@@ -38,6 +38,17 @@ def exit_error(error: SystemExit) -> str | None:
     Only an exit without an argument is a success: in the reference, `sys.exit(0)` is an error too.
     """
     return None if error.code is None else f"block call exit with message: {error.code}"
+
+
+def _text(report: traceback.TracebackException) -> str:
+    try:
+        return "".join(report.format())
+    except Exception:  # noqa: BLE001 - the parser behind the carets fails at times when several threads use it (3.11)
+        for one in _with_related(report):
+            one.stack[:] = [
+                traceback.FrameSummary(frame.filename, frame.lineno, frame.name, line=frame.line) for frame in one.stack
+            ]
+        return "".join(report.format())
 
 
 def _with_related(report: traceback.TracebackException) -> Iterator[traceback.TracebackException]:

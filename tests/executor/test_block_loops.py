@@ -357,6 +357,33 @@ async def test_cancel_before_the_start_ends_at_once(loops: BlockLoops) -> None:
     assert loops.statistics()["idle"] == 1
 
 
+async def test_cancelled_jobs_are_counted_out_wherever_they_waited() -> None:
+    loops, gate, started = BlockLoops(max_threads=2), threading.Event(), threading.Barrier(3)
+
+    async def block() -> None:
+        started.wait(10)
+        gate.wait(10)
+
+    held = [start(loops, block, f"held-{number}") for number in range(2)]
+    await asyncio.to_thread(started.wait, 10)
+    waiting = [start(loops, here, str(number)) for number in range(10)]
+    await asyncio.sleep(0)
+    for number in range(0, 10, 2):
+        loops.cancel(str(number))
+    while loops.statistics()["stranded"] < 5:  # the loops do not count as responsive any more
+        await asyncio.sleep(0)
+    for number in range(1, 10, 2):
+        loops.cancel(str(number))
+    assert all(
+        isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waiting, return_exceptions=True)
+    )
+    gate.set()
+    await asyncio.gather(*held)
+    await asyncio.gather(*(start(loops, here) for _ in range(2)))
+    assert loops.statistics() == {"loops": 2, "idle": 2, "jobs": 0, "stranded": 0}
+    assert await loops.aclose() == []
+
+
 async def test_cancelling_the_caller_cancels_the_job(loops: BlockLoops) -> None:
     started, ended = asyncio.Event(), asyncio.Event()
     home = asyncio.get_running_loop()

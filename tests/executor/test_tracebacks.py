@@ -68,6 +68,19 @@ def test_chained_errors_stay_without_our_frames() -> None:
     assert text.endswith("RuntimeError: second")
 
 
+def test_failing_caret_parser_costs_only_the_carets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(*_: Any) -> None:
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    values: dict[str, int] = {}
+    error = raised(lambda: [0][0] + values["missing"])
+    with monkeypatch.context() as patch:
+        patch.setattr("ast.parse", parse)
+        text = format_exception(error)
+    assert '[0][0] + values["missing"]' in text
+    assert text.endswith("KeyError: 'missing'")
+
+
 def test_groups_stay_without_our_frames() -> None:
     def grouped() -> None:
         raise ExceptionGroup("both", [raised(boom), raised(lambda: own(int, "x"))])
