@@ -326,11 +326,13 @@ class SearchContext:
         base: directory that relative references start from.
         search_paths: package search paths in order.
         versions: package name -> version that decides the directory name.
+        installed: the part of `versions` that the search paths alone give, for flows of other packages.
     """
 
     base: Path
     search_paths: tuple[Path, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    installed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def load_target(
         text = str(clean(base / text))
     with _collector_paused():
         versions = installed_versions(paths)
-        context = SearchContext(base, paths, {**versions, **dependencies_of(base)})
+        context = SearchContext(base, paths, {**versions, **dependencies_of(base)}, versions)
         sources = Sources(paths, versions)
         loaded = _load(text, context, base, sources)
         return loaded if nodes_inputs is None else _with_inputs(loaded, nodes_inputs)
@@ -107,7 +107,7 @@ def resolve_block(reference: str, where: Graph | SearchContext) -> TaskBlock | G
     """
     context = where.search if isinstance(where, Graph) else where
     with _collector_paused():
-        sources = Sources(context.search_paths, installed_versions(context.search_paths))
+        sources = Sources(context.search_paths, context.installed)
         return _load(reference, context, Path.cwd(), sources).root
 
 

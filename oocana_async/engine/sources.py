@@ -63,7 +63,7 @@ class Sources:
         context = self._contexts.get(flow)
         if context is None:
             versions = {**self._installed, **dependencies_of(package_root(flow))}
-            context = SearchContext(flow.parent, self._search_paths, versions)
+            context = SearchContext(flow.parent, self._search_paths, versions, self._installed)
             self._contexts[flow] = context
         return context
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oocana_async.engine.graph import Graph, TaskBlock
+from oocana_async.engine.graph import Graph, SubflowBlock, TaskBlock
 from oocana_async.engine.loading import load_target, resolve_block
 from oocana_async.errors import LoadError
 from tests.engine.conftest import Project
@@ -135,8 +135,6 @@ def test_references_inside_a_package_use_that_package(project: Project) -> None:
 
 
 def _subflow(graph: Graph) -> Graph:
-    from oocana_async.engine.graph import SubflowBlock
-
     block = graph.nodes["s"].block
     assert isinstance(block, SubflowBlock)
     return block.graph
@@ -242,3 +240,16 @@ def test_chain_of_a_thousand_subflows_needs_no_recursion(project: Project) -> No
     for _ in range(999):
         graph = _subflow(graph)
     assert graph.path.parent.name == "s999"
+
+
+def test_run_block_into_another_package_uses_the_installed_versions_there(project: Project) -> None:
+    project.write("../store/lib-1.0.0/package.oo.yaml", "name: lib\nversion: 1.0.0")
+    path = project.write("../store/lib-1.0.0/tasks/t/task.oo.yaml", TASK)
+    project.write("../store/app/package.oo.yaml", "name: app")
+    project.write("../store/app/subflows/s/subflow.oo.yaml", "nodes:\n  - {node_id: a, task: lib::t}")
+    project.write("package.oo.yaml", "dependencies: {lib: 9.0.0}")
+    found = resolve_block("app::s", project.flow("").graph(search_paths=["../store"]))
+    assert isinstance(found, Graph)
+    block = found.nodes["a"].block
+    assert isinstance(block, TaskBlock)
+    assert block.path == path.resolve()

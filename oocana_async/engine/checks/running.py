@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from oocana_async.engine.checks.subject import Subject
 from oocana_async.engine.findings import Finding, listed
-from oocana_async.engine.graph import Graph, Node, NodeTarget, SlotBlock, SubflowBlock
+from oocana_async.engine.graph import Graph, Node, NodeTarget, SubflowBlock
 
 
 def check_running(subject: Subject) -> Iterator[Finding]:
@@ -46,10 +46,24 @@ def runnable(graph: Graph, sources: dict[tuple[str, str], list[str]]) -> set[str
             for handle in node.inputs_def or ()
         )
 
-    while new := [n for n in graph.nodes.values() if n.node_id not in runs and ready(n)]:
-        runs.update(node.node_id for node in new)
-        emitting.update(n.node_id for n in new if not (isinstance(n.block, SlotBlock) and n.block.provider is None))
+    consumers = _consumers(graph)
+    waiting = [node_id for node_id, node in graph.nodes.items() if ready(node)]
+    while waiting:
+        node_id = waiting.pop()
+        if node_id in runs:
+            continue
+        runs.add(node_id)
+        if node_id not in graph.unfilled_slots:
+            emitting.add(node_id)
+            waiting += [consumer for consumer in consumers.get(node_id, ()) if ready(graph.nodes[consumer])]
     return runs
+
+
+def _consumers(graph: Graph) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for (source, _), targets in graph.targets.items():
+        found.setdefault(source, set()).update(t.node_id for t in targets if isinstance(t, NodeTarget))
+    return found
 
 
 def _sources(graph: Graph) -> dict[tuple[str, str], list[str]]:
@@ -64,24 +78,24 @@ def _sources(graph: Graph) -> dict[tuple[str, str], list[str]]:
 def _blocked(subject: Subject, node: Node, sources: dict[tuple[str, str], list[str]], runs: set[str]) -> Finding:
     if node.unfed:
         return _unfed(subject, node)
-    declared = [handle for handle in node.inputs_def or () if handle in node.queued]
+    emitting = runs - subject.graph.unfilled_slots
     stuck = {
         source: handle
-        for handle in declared
-        if runs.isdisjoint(feeding := sources.get((node.node_id, handle), ()))
+        for handle in node.inputs_def or ()
+        if emitting.isdisjoint(feeding := sources.get((node.node_id, handle), ()))
         for source in feeding
     }
     if node.node_id in stuck:
         message = f'the node "{node.node_id}" never runs: only itself feeds its input "{stuck[node.node_id]}"'
         return subject.about(node, "error", "never-runs", message, "give the loop a first value from elsewhere")
-    reasons = [f'"{handle}" waits for the node "{source}"' for source, handle in stuck.items()]
-    because = "; ".join(reasons) if reasons else "what feeds it gives no values"
-    message = (
-        f'the node "{node.node_id}" never runs: {because}, which never runs'
-        if reasons
-        else (f'the node "{node.node_id}" never runs: {because}')
-    )
-    return subject.about(node, "warning", "never-runs", message)
+    reasons = "; ".join(f'"{handle}" waits for {_silent(subject.graph, source)}' for source, handle in stuck.items())
+    return subject.about(node, "warning", "never-runs", f'the node "{node.node_id}" never runs: {reasons}')
+
+
+def _silent(graph: Graph, node_id: str) -> str:
+    if node_id in graph.unfilled_slots:
+        return f'the slot "{node_id}", which nobody fills'
+    return f'the node "{node_id}", which never runs'
 
 
 def _unfed(subject: Subject, node: Node) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from oocana_async.engine.checks.subject import at_place
@@ -41,7 +42,7 @@ def _missing(place: Place | None, directory: Path, path: Path) -> Finding:
 
 def _check_function(task: TaskBlock, path: Path, function: str) -> Iterator[Finding]:
     try:
-        module = ast.parse(path.read_bytes(), str(path))
+        names, functions = _names(path, path.stat().st_mtime_ns)
     except SyntaxError as error:
         message = f"the scriptlet is not Python: {error.msg}"
         yield Finding("error", "scriptlet-syntax", path, error.lineno, error.offset, message)
@@ -49,13 +50,20 @@ def _check_function(task: TaskBlock, path: Path, function: str) -> Iterator[Find
     except (OSError, ValueError) as error:
         yield Finding("error", "scriptlet-syntax", path, None, None, f"the scriptlet cannot be read: {error}")
         return
-    names = set(top_level_names(module))
     if function not in names and "*" not in names:
         message = f'the scriptlet {path} has no function "{function}"'
-        functions = sorted(node.name for node in module.body if isinstance(node, _FUNCTIONS))
         near = suggest(function, functions)
         hint = near or (f"it defines {listed(functions)}" if functions else f"write def {function}(params, context)")
         yield at_place(task.source, path, "error", "missing-function", message, hint)
+
+
+@lru_cache(maxsize=64)
+def _names(path: Path, changed: int) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return all names of a module and its functions; `changed` tells versions of a file apart."""
+    del changed
+    module = ast.parse(path.read_bytes(), str(path))
+    functions = sorted(node.name for node in module.body if isinstance(node, _FUNCTIONS))
+    return frozenset(top_level_names(module)), tuple(functions)
 
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -18,16 +18,14 @@ class Subject:
     Attributes:
         graph: the graph.
         manifest: what its file says.
+        written: its nodes that can run, as the file says, by id.
         is_root: whether it is the target itself, whose open inputs can be given from outside.
     """
 
     graph: Graph
     manifest: FlowManifest
+    written: Mapping[str, NodeManifest]
     is_root: bool
-
-    def written(self, node_id: str) -> NodeManifest:
-        """Return the manifest entry of a node."""
-        return next(node for node in self.manifest.live() if node.node_id == node_id)
 
     def finding(self, severity: Severity, code: str, at: Spot, message: str, hint: str = "") -> Finding:
         """Return a finding at a place of the graph's file."""
@@ -39,7 +37,7 @@ class Subject:
 
     def entry_spot(self, node: Node, handle: str) -> Spot:
         """Return where an input is fed, or the place of the node when it is not mentioned."""
-        written = self.written(node.node_id)
+        written = self.written[node.node_id]
         return next((entry.at for entry in written.inputs_from if entry.handle == handle), written.at)
 
 
@@ -59,7 +57,11 @@ def subjects(root: Graph, flows: Mapping[Path, FlowManifest]) -> list[Subject]:
         if id(graph) not in found:
             found[id(graph)] = graph
             waiting += inner_graphs(graph)
-    return [Subject(graph, flows[graph.path], graph is root) for graph in found.values()]
+    return [_subject(graph, flows[graph.path], is_root=graph is root) for graph in found.values()]
+
+
+def _subject(graph: Graph, manifest: FlowManifest, *, is_root: bool) -> Subject:
+    return Subject(graph, manifest, {node.node_id: node for node in manifest.live()}, is_root)
 
 
 def inner_graphs(graph: Graph) -> Iterator[Graph]:

@@ -23,7 +23,7 @@ def check_wiring(subject: Subject) -> Iterator[Finding]:
 def _inputs(subject: Subject) -> Iterator[Finding]:
     for node_id, node in subject.graph.nodes.items():
         declared = node.inputs_def or {}
-        for entry in subject.written(node_id).inputs_from:
+        for entry in subject.written[node_id].inputs_from:
             if entry.handle in declared:
                 continue
             connected = entry.handle in node.queued
@@ -41,7 +41,7 @@ def _inputs(subject: Subject) -> Iterator[Finding]:
 def _sources(subject: Subject) -> Iterator[Finding]:
     graph = subject.graph
     for node in graph.nodes.values():
-        for _, source, handle, at in connections_of(subject.written(node.node_id).inputs_from):
+        for _, source, handle, at in connections_of(subject.written[node.node_id].inputs_from):
             yield from _source(subject, source, handle, at)
     for _, source, handle, at in connections_of(subject.manifest.outputs_from):
         yield from _source(subject, source, handle, at)
