@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from oocana_async.errors import ClosedError, PacketTooLargeError, ProtocolError, TransportError
+from oocana_async.errors import ClosedError, OocanaError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.address import Broker
 from oocana_async.transport.codec import Connect
 from oocana_async.transport.link import Link, Patience
@@ -126,15 +126,21 @@ class Lane:
             ConnectionLostError: The broker is gone for good.
         """
         self.publish_nowait(batch)
-        if self._publisher.waiting:
-            await self._wait_for_room()
+        await self.wait_for_room()
 
     @property
     def has_room(self) -> bool:
         """Whether a message that is published now travels at once."""
         return not self._publisher.waiting
 
-    async def _wait_for_room(self) -> None:
+    async def wait_for_room(self) -> None:
+        """Wait until the window has let everything travel that was published.
+
+        Raises:
+            ConnectionLostError: The broker is gone for good.
+        """
+        if self.has_room:
+            return
         future = asyncio.get_running_loop().create_future()
         self._for_room.append(future)
         try:
@@ -199,13 +205,16 @@ class Lane:
         if again and self._on_reconnect is not None:
             self._on_reconnect(again)
 
-    def _lost(self, error: TransportError) -> None:
+    def _fail(self, error: OocanaError) -> None:
         waiting = [*self._for_room, *(future for _, future in self._for_cover)]
         self._for_room.clear()
         self._for_cover.clear()
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
+
+    def _lost(self, error: TransportError) -> None:
+        self._fail(error)
         if self._on_lost is not None:
             self._on_lost(error)
 
@@ -230,6 +239,7 @@ class Lane:
             except TransportError as error:
                 logger.warning("publish lane: closing with messages that were not acknowledged: %s", error)
             finally:
+                self._fail(ClosedError("the lane was closed before the broker took everything"))
                 await self._link.aclose()
         numbers = self._publisher.statistics()
         return int(numbers["submitted"]) - int(numbers["covered_to"])
