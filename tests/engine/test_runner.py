@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +8,13 @@ import pytest
 
 from oocana_async import topics
 from oocana_async.bus import Bus
-from oocana_async.engine import RunResult, open_session
+from oocana_async.engine import open_session
 from oocana_async.messages import session
-from tests.engine.fake_executor import KEEP, Behaviour, FakeHost, FakeJob, fake_host
+from tests.engine.fake_executor import KEEP, FakeHost, FakeJob, fake_host
 from tests.engine.flows import task, write_flow
+from tests.engine.watching import watch
 
 pytestmark = pytest.mark.anyio
-
-Event = dict[str, Any]
-
-
-class Watched:
-    """A finished run: its result, its events, its host."""
-
-    def __init__(self, result: RunResult, events: list[Event], host: FakeHost | None) -> None:
-        self.result = result
-        self.events = events
-        self.host = host
-
-    def of(self, *kinds: str) -> list[Event]:
-        return [event for event in self.events if event["type"] in kinds]
-
-    @property
-    def kinds(self) -> list[str]:
-        return [event["type"] for event in self.events]
-
-
-async def watch(target: Path, behaviours: Mapping[str, Behaviour] | None = None, **options: Any) -> Watched:
-    """Run a target with fake blocks and keep everything."""
-    made: list[FakeHost] = []
-    root = target.parents[2]
-    places = {"temp_root": root, "session_dir": root / "session", "project_data": root / "data"}
-    async with open_session(target, **{"host": fake_host(behaviours, made), **places, **options}) as running:
-        events = [json.loads(event) async for event in running.raw_events(lossless=True)]
-        async with asyncio.timeout(10):
-            result = await running.result()
-    return Watched(result, events, made[0] if made else None)
 
 
 async def test_chain_passes_values_and_ends_well(tmp_path: Path) -> None:
