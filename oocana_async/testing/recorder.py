@@ -51,12 +51,14 @@ class Recorder:
         self._values = values
         self._record = Record()
         self._waiters: list[asyncio.Future[None]] = []
+        self._failure: Exception | None = None
 
     def snapshot(self) -> Record:
         """Return what has come so far; it does not change any more."""
         record = self._record
         values: dict[str, Any] = {one.name: getattr(record, one.name) for one in dataclasses.fields(record)}
-        return Record(**{name: value.copy() if isinstance(value, list) else value for name, value in values.items()})
+        values.update({name: value.copy() for name, value in values.items() if isinstance(value, list)})
+        return Record(**values)
 
     @property
     def ended(self) -> bool:
@@ -77,8 +79,19 @@ class Recorder:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def fail(self, error: Exception) -> None:
+        """Let those who wait know that nothing more will be recorded."""
+        self._failure = error
+        self.wake()
+
     async def changed(self) -> None:
-        """Wait until more has come."""
+        """Wait until more has come.
+
+        Raises:
+            Exception: The one that was given to `fail`.
+        """
+        if self._failure is not None:
+            raise self._failure
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter

@@ -235,11 +235,9 @@ class _Bench:
         _, store = executor.surroundings(None)
         values = Values(self._session_id, store, executor.bins)
         plan = self._plan(inputs.encode(values), inputs.definitions)
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
         recorder = Recorder(values)
-        stand_in = StandIn(bus, incoming, plan, _answers(self._options), recorder, values, tasks)
-        stack.callback(stand_in.close)
-        tasks.create_task(stand_in.run(), name="oocana-testing-reader")
+        stand_in = StandIn(bus, incoming, plan, _answers(self._options), recorder, values)
+        await stack.enter_async_context(stand_in)
         stack.push_async_callback(executor.aclose, GRACE)  # first of all, while there is somebody who records
         timeout = self._options.get("timeout", TIMEOUT)
         return ScriptletRun(self._place.name, executor, stand_in, recorder, timeout=timeout)
@@ -248,7 +246,7 @@ class _Bench:
         directory, options = self._directory, self._options
         for name in ("tmp/workspace", "data"):
             (directory / name).mkdir(parents=True, exist_ok=True)
-        runtime = await stack.enter_async_context(Runtime(loader=self._place.loader))
+        runtime = await Runtime(loader=self._place.loader).__aenter__()
         stack.push_async_callback(runtime.aclose, GRACE)
         transport = await stack.enter_async_context(MemoryTransport(bus))
         undeclared = define_output if options.get("outputs_def") is None else None

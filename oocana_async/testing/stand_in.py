@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Raw
 
@@ -51,7 +51,7 @@ class JobPlan:
 
 
 class StandIn:
-    """Speaks the engine's side of the protocol on a bus.
+    """Speaks the engine's side of the protocol on a bus; use it as an async context manager.
 
     Args:
         bus: where the executor listens.
@@ -60,7 +60,6 @@ class StandIn:
         answers: what it is told when it asks.
         recorder: takes what it sends.
         values: encodes what its children send.
-        tasks: owns the answering tasks.
     """
 
     def __init__(
@@ -71,23 +70,30 @@ class StandIn:
         answers: Answers,
         recorder: Recorder,
         values: Values,
-        tasks: asyncio.TaskGroup,
     ) -> None:
         self._bus = bus
         self._plan = plan
         self._answers = answers
         self._recorder = recorder
         self._values = values
-        self._tasks = tasks
         self._session_id = plan.payload.session_id
         self._job_id = plan.payload.job_id
         self._incoming = incoming
         self._children: set[asyncio.Task[None]] = set()
+        self._reader: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Read until `close`."""
-        while batch := await self._incoming.receive_many():
-            self._take_all(batch)
+    async def __aenter__(self) -> Self:
+        self._reader = asyncio.create_task(self._read(), name="oocana-testing-reader")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the reading, and the children that still run."""
+        self._incoming.close()
+        for child in self._children:
+            child.cancel()
+        tasks = self._children if self._reader is None else {self._reader, *self._children}
+        if tasks:
+            await asyncio.wait(tasks)
 
     def catch_up(self) -> None:
         """Take what has arrived and was not looked at yet."""
@@ -106,13 +112,14 @@ class StandIn:
             )
         )
 
-    def close(self) -> None:
-        """End the reading and the children that still run; may be called twice."""
-        self._incoming.close()
-        for child in tuple(self._children):
-            child.cancel()
-
     # -- what comes in ------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            while batch := await self._incoming.receive_many():
+                self._take_all(batch)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the record gets it
+            self._recorder.fail(error)
 
     def _take_all(self, batch: list[BusMessage]) -> None:
         for one in batch:
@@ -130,7 +137,7 @@ class StandIn:
             case BlockReady():
                 self._publish(topics.inputs(self._session_id, self._job_id), self._plan.inputs)
             case RunBlock():
-                task = self._tasks.create_task(self._run_child(message), name=f"oocana-testing-child {message.block}")
+                task = asyncio.create_task(self._run_child(message), name=f"oocana-testing-child {message.block}")
                 self._children.add(task)
                 task.add_done_callback(self._children.discard)
             case Request() if not isinstance(message, Preview):
