@@ -28,12 +28,14 @@ class LoadedTarget:
     Attributes:
         root: the graph or the task to run.
         path: the manifest as resolved, `path` of the session events.
+        search: what references that the target's blocks send are looked up with.
         warnings: what is ignored but hardly meant, with places.
         flows: what is written in each flow file that was read, for `oocana-async check`.
     """
 
     root: Graph | TaskBlock
     path: Path
+    search: SearchContext
     warnings: tuple[Finding, ...] = ()
     flows: Mapping[Path, FlowManifest] = field(default_factory=dict)
 
@@ -89,7 +91,7 @@ def _with_inputs(loaded: LoadedTarget, nodes_inputs: NodesInputs) -> LoadedTarge
     if not isinstance(loaded.root, Graph):
         return loaded
     root, warnings = override_inputs(loaded.root, nodes_inputs)
-    return LoadedTarget(root, loaded.path, (*loaded.warnings, *warnings), loaded.flows)
+    return LoadedTarget(root, loaded.path, loaded.search, (*loaded.warnings, *warnings), loaded.flows)
 
 
 def resolve_block(reference: str, where: Graph | SearchContext) -> TaskBlock | Graph:
@@ -107,7 +109,7 @@ def resolve_block(reference: str, where: Graph | SearchContext) -> TaskBlock | G
     """
     context = where.search if isinstance(where, Graph) else where
     with _collector_paused():
-        sources = Sources(context.search_paths, context.installed)
+        sources = Sources(context.search_paths, context.installed or installed_versions(context.search_paths))
         return _load(reference, context, Path.cwd(), sources).root
 
 
@@ -117,12 +119,12 @@ def _load(text: str, context: SearchContext, here: Path, sources: Sources) -> Lo
         task = sources.task(path)
         sources.raise_faults()
         assert task is not None, "a task that cannot be read leaves a fault"
-        return LoadedTarget(task, path, tuple(sources.faults.warnings))
+        return LoadedTarget(task, path, sources.context(path), tuple(sources.faults.warnings))
     sources.read_flows(path)
     sources.raise_faults()
     graph = build_root(path, sources)
     sources.raise_faults()
-    return LoadedTarget(graph, path, tuple(sources.faults.warnings), sources.flows)
+    return LoadedTarget(graph, path, graph.search, tuple(sources.faults.warnings), sources.flows)
 
 
 def _locate(text: str, context: SearchContext, here: Path) -> tuple[Path, bool]:

@@ -253,3 +253,12 @@ def test_run_block_into_another_package_uses_the_installed_versions_there(projec
     block = found.nodes["a"].block
     assert isinstance(block, TaskBlock)
     assert block.path == path.resolve()
+
+
+def test_task_that_is_run_directly_has_a_search_context_too(project: Project) -> None:
+    project.write("package.oo.yaml", "dependencies: {lib: 1.0.0}")
+    path = project.write("tasks/t/task.oo.yaml", TASK)
+    beside = project.write("tasks/u/task.oo.yaml", TASK)
+    search = project.load("tasks/t").search
+    assert (search.base, search.versions) == (path.parent, {"lib": "1.0.0"})
+    assert resolve_block("self::u", search).path == beside

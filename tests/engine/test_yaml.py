@@ -88,7 +88,7 @@ def test_what_json_writes_is_read_as_it_was(value: Any) -> None:
 
 def slow_model(text: str) -> Any:
     """What the rules say, letter by letter: sign, prefix, digits, or what Python's own float takes."""
-    if text in ("", "~", "null", "Null", "NULL"):
+    if text in ("", "~", "null", "Null", "NULL", ".nan", ".NaN", ".NAN"):
         return None
     if text.lower() == "true" and (text.istitle() or text.isupper() or text.islower()):
         return True
