@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oocana_async.engine.building import build_root
@@ -28,16 +28,16 @@ class LoadedTarget:
     Attributes:
         root: the graph or the task to run.
         path: the manifest as resolved, `path` of the session events.
-        search: what references that the target's blocks send are looked up with.
         warnings: what is ignored but hardly meant, with places.
         flows: what is written in each flow file that was read, for `oocana-async check`.
+        search: what the references that running blocks send are looked up with.
     """
 
     root: Graph | TaskBlock
     path: Path
-    search: SearchContext
     warnings: tuple[Finding, ...] = ()
     flows: Mapping[Path, FlowManifest] = field(default_factory=dict)
+    search: SearchContext = field(default_factory=lambda: SearchContext(Path.cwd()))
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _with_inputs(loaded: LoadedTarget, nodes_inputs: NodesInputs) -> LoadedTarge
     if not isinstance(loaded.root, Graph):
         return loaded
     root, warnings = override_inputs(loaded.root, nodes_inputs)
-    return LoadedTarget(root, loaded.path, loaded.search, (*loaded.warnings, *warnings), loaded.flows)
+    return replace(loaded, root=root, warnings=(*loaded.warnings, *warnings))
 
 
 def resolve_block(reference: str, where: Graph | SearchContext) -> TaskBlock | Graph:
@@ -119,12 +119,12 @@ def _load(text: str, context: SearchContext, here: Path, sources: Sources) -> Lo
         task = sources.task(path)
         sources.raise_faults()
         assert task is not None, "a task that cannot be read leaves a fault"
-        return LoadedTarget(task, path, sources.context(path), tuple(sources.faults.warnings))
+        return LoadedTarget(task, path, tuple(sources.faults.warnings), search=sources.context(path))
     sources.read_flows(path)
     sources.raise_faults()
     graph = build_root(path, sources)
     sources.raise_faults()
-    return LoadedTarget(graph, path, graph.search, tuple(sources.faults.warnings), sources.flows)
+    return LoadedTarget(graph, path, tuple(sources.faults.warnings), sources.flows, graph.search)
 
 
 def _locate(text: str, context: SearchContext, here: Path) -> tuple[Path, bool]:
