@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, Self
 
 from oocana_async.errors import ScriptletError
@@ -41,6 +41,7 @@ class ScriptletLoader:
 
     def __init__(self) -> None:
         self._shelf = ModuleShelf()
+        self._sources: dict[tuple[str, str], Source] = {}
 
     def __enter__(self) -> Self:
         """Install the import rules of scriptlets."""
@@ -70,22 +71,33 @@ class ScriptletLoader:
                 package), or has no such function. Nothing of a failed import stays in `sys.modules`.
             BaseException: `SystemExit` and the like, as the file raises them.
         """
-        path = Path(os.path.normpath(Path(directory, entry).absolute()))  # links keep the name that the user gave
-        module = self._import(path).module
+        source = self._locate(entry, directory)
+        module = self._import(source)
         try:
             found = getattr(module, function)
         except AttributeError:
             raise ScriptletError(f"function {function} not found in {entry}") from None
         if not callable(found):
             raise ScriptletError(f"{function} is not a function in {entry}")
-        return Scriptlet(found, path, module.__name__)
+        return Scriptlet(found, Path(source.path), module.__name__)
 
     def forget(self) -> None:
         """Take all modules of this loader out of `sys.modules`; their objects go on working, pickling them does not."""
         self._shelf.forget()
 
-    def _import(self, path: Path) -> Any:
+    def _locate(self, entry: str, directory: Path | str) -> Source:
+        key = (entry, str(directory))
+        source = self._sources.get(key)
+        if source is None:
+            given = Path(directory, entry)
+            path = os.path.normpath(given.absolute())  # links keep the name that the user gave
+            source = Source(path, str(Path(path).parent))
+            if given.is_absolute():  # else the working directory counts as well
+                self._sources[key] = source
+        return source
+
+    def _import(self, source: Source) -> ModuleType:
         try:
-            return self._shelf.get(Source(str(path), str(path.parent)))
+            return self._shelf.get(source).module
         except Exception as error:
             raise ScriptletError(format_exception(error, keep_own=False)) from error

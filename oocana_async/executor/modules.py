@@ -160,18 +160,18 @@ class ModuleShelf:
         """
         while True:
             record = self._latest.get(source)
-            if record is not None and record.state is _State.READY and is_fresh(record):
+            is_ready = record is not None and record.state is _State.READY
+            if record is not None and is_ready and is_fresh(record):
                 return record
             with self._changed:
-                newest = self._latest.get(source)
-                if newest is not record:
+                if self._latest.get(source) is not record:
                     continue
-                if newest is None or newest.state is _State.READY:
+                if record is None or is_ready:
                     fresh = self._begin(source)
                     break
-                if self._waits_for_me(newest):
-                    return newest
-                self._wait(newest)
+                if record.state is _State.LOADING and self._waits_for_me(record):
+                    return record
+                self._wait(record)
         self._load(fresh, record)
         return fresh
 
@@ -285,7 +285,7 @@ def is_fresh(record: ScriptletModule) -> bool:
         if one.state is _State.READY and not _same_file(one):
             return False
         todo.extend(one.parts)
-        todo.extend(bound for bound in one.bound.values() if bound is not None)
+        todo.extend(bound for bound in tuple(one.bound.values()) if bound is not None)  # others may import meanwhile
     return True
 
 
