@@ -14,7 +14,7 @@ from oocana_async import topics
 from oocana_async.bus import Bus, Overflow
 from oocana_async.engine.scopes import ExecutorHost, ExecutorStart
 from oocana_async.messages import encode_message, session
-from oocana_async.messages.dispatch import decode_block_inputs, decode_response
+from oocana_async.messages.dispatch import decode_block_inputs
 from oocana_async.messages.shared import OutputOptions, OutputTarget, StackFrame, TargetFlow, TargetNode
 
 Behaviour = Callable[["FakeJob"], Any]
@@ -63,13 +63,13 @@ class FakeJob:
         encoded = None if result is None else {handle: raw(value) for handle, value in result.items()}
         self.send(session.BlockFinished(self._host.session_id, self.job_id, encoded, error))
 
-    async def ask(self, kind: type[Any], **fields: Any) -> Any:
-        """Send a request and return the engine's answer."""
+    async def ask(self, kind: type[Any], **fields: Any) -> bytes:
+        """Send a request and return the text of the engine's answer."""
         self._requests += 1
         request_id = f"{self.job_id}-{self._requests}"
         answers = self._host.bus.subscribe(topics.response(self._host.session_id, request_id))
         self.tell(kind, request_id=request_id, **fields)
-        answer = decode_response((await answers.__anext__()).payload)
+        answer = (await answers.__anext__()).payload
         answers.close()
         return answer
 
