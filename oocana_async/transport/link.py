@@ -7,8 +7,9 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self, cast
+
+import msgspec
 
 from oocana_async.errors import ClosedError, ConnectionLostError, TransportError
 from oocana_async.transport.address import Broker
@@ -24,8 +25,7 @@ _STABLE_AFTER = 1.0  # seconds; a connection that breaks sooner counts as a fail
 _CLOSE_WITHIN = 1.0  # seconds for the last bytes to leave
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """How long to try.
 
     Attributes:

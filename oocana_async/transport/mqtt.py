@@ -7,6 +7,7 @@ aiomqtt.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import socket
@@ -66,12 +67,19 @@ class _Inbound:
         self._client: aiomqtt.Client | None = None
         self._failure: TransportError | None = None
         self._changed = asyncio.Event()  # set while there is a client or a failure
+        self._gone: asyncio.Future[None]  # done when the current client has lost its connection
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Connect; raises ConnectionLostError when that does not work in time."""
         self._task = asyncio.get_running_loop().create_task(self._keep(), name="mqtt subscriptions")
+        self._task.add_done_callback(self._ended)
         await self._current()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Turn an error that nobody expected into the end of the connection."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(f"the subscribing connection failed: {error!r}", error)
 
     async def _keep(self) -> None:
         """Connect again and again until that fails for too long."""
@@ -98,6 +106,7 @@ class _Inbound:
             async with self._new_client() as client:
                 if self._wanted:
                     await self._ask(client, tuple(self._wanted))
+                self._gone = asyncio.get_running_loop().create_future()
                 self._client = client
                 self._changed.set()
                 await anext(client.messages)  # the queue hands everything over, so this ends with the connection
@@ -107,6 +116,7 @@ class _Inbound:
 
     def _connection_lost(self, fault: Exception) -> None:
         self._client = None
+        self._gone.set_result(None)
         self._changed.clear()
         self.reconnects += 1
         logger.warning("mqtt subscriptions: connection to %s broke: %s", self._broker, fault)
@@ -142,7 +152,7 @@ class _Inbound:
         if refused:
             raise ProtocolError(f"the broker refused the subscription to {', '.join(refused)}")
 
-    def _give_up(self, text: str, fault: Exception) -> None:
+    def _give_up(self, text: str, fault: BaseException) -> None:
         self._failure = ConnectionLostError(text)
         self._failure.__cause__ = fault
         self._changed.set()
@@ -160,13 +170,26 @@ class _Inbound:
     async def subscribe(self, filters: tuple[str, ...]) -> None:
         """Subscribe to topic filters at QoS 1; returns after SUBACK, on whatever connection it comes."""
         self._wanted.update(filters)
-        while True:
-            client = await self._current()
-            try:
-                return await self._ask(client, filters)
-            except aiomqtt.MqttError as error:
-                if client is self._client:
-                    raise ConnectionLostError(f"the broker did not answer a SUBSCRIBE: {error}") from error
+        while not await self._asked(await self._current(), filters):
+            logger.debug("mqtt subscriptions: asking again on the next connection")
+
+    async def _asked(self, client: aiomqtt.Client, filters: tuple[str, ...]) -> bool:
+        """Subscribe on one connection; returns False when that breaks meanwhile."""
+        asking = asyncio.get_running_loop().create_task(self._ask(client, filters), name="mqtt subscribe")
+        try:
+            await asyncio.wait([asking, self._gone], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asking.cancel()
+        if self._client is not client:
+            await asyncio.wait([asking])
+            with contextlib.suppress(aiomqtt.MqttError, TransportError, asyncio.CancelledError):
+                asking.result()
+            return False
+        try:
+            await asking
+        except aiomqtt.MqttError as error:
+            raise ConnectionLostError(f"the broker did not answer a SUBSCRIBE: {error}") from error
+        return True
 
     def forget(self, filters: tuple[str, ...]) -> None:
         """Want topic filters no more; the next connection does without them."""

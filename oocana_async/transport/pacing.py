@@ -14,7 +14,6 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,8 +31,7 @@ _NUDGE = b'{"type":"BlockProgress","session_id":"~","job_id":"~","progress":0}'
 _UNSEEN_FINISHES = 100  # BlockFinished at QoS 0 that may wait for their echo; beyond it they go at QoS 1
 
 
-@dataclass(frozen=True)
-class PacingSettings:
+class PacingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Windows and deadlines of the pacing; the defaults were measured on the engine and mosquitto at its defaults.
 
     Attributes:
@@ -83,8 +81,7 @@ class Notice(NamedTuple):
 Wired = tuple[str, bytes, int]
 
 
-@dataclass
-class _Job:
+class _Job(msgspec.Struct):
     """What the pacing knows of one job between its first message and its BlockFinished."""
 
     announced: bool = False
@@ -94,8 +91,7 @@ class _Job:
     flows: frozenset[str] = frozenset()
 
 
-@dataclass
-class _Session:
+class _Session(msgspec.Struct):
     """State of one session."""
 
     session_id: str
@@ -104,15 +100,15 @@ class _Session:
     ready: ReadyWindow
     over: bool = False
     warned: bool = False
-    jobs: dict[str, _Job] = field(default_factory=dict)
+    jobs: dict[str, _Job] = {}
     # Unbounded: who publishes waits while `held` is not 0. Drained by take().
-    queue: deque[tuple[Outgoing, int]] = field(default_factory=deque)
+    queue: deque[tuple[Outgoing, int]] = msgspec.field(default_factory=deque)
     # Unbounded, one BlockReady per job that the engine has handed out; drained by take() as inputs arrive.
-    ready_queue: dict[str, Outgoing] = field(default_factory=dict)
+    ready_queue: dict[str, Outgoing] = {}
     # Bound: _UNSEEN_FINISHES; drained by echoes and by the deadline.
-    unseen_finishes: dict[str, tuple[float, Outgoing]] = field(default_factory=dict)
-    finish_positions: dict[str, int] = field(default_factory=dict)
-    nudges: deque[float] = field(default_factory=deque)
+    unseen_finishes: dict[str, tuple[float, Outgoing]] = {}
+    finish_positions: dict[str, int] = {}
+    nudges: deque[float] = msgspec.field(default_factory=deque)
 
 
 class Pacing:

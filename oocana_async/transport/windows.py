@@ -7,14 +7,14 @@ seconds of one monotonic clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 __all__ = ["Barrier", "ReadyWindow", "ReportWindow", "SessionWindow"]
 
 
-@dataclass
-class Barrier:
+class Barrier(msgspec.Struct):
     """A request whose answer proves that the engine has taken everything before it."""
 
     request_id: str
@@ -23,8 +23,7 @@ class Barrier:
     deadline: float
 
 
-@dataclass
-class SessionWindow:
+class SessionWindow(msgspec.Struct):
     """Messages to the engine that it has not confirmed.
 
     Attributes:
@@ -44,7 +43,7 @@ class SessionWindow:
     barrier: Barrier | None = None
     barriers_sent: int = 0
     reopened: int = 0
-    _late: dict[str, int] = field(default_factory=dict)  # void barriers; each is dropped once it proves nothing new
+    _late: dict[str, int] = {}  # void barriers; each is dropped once it proves nothing new
 
     @property
     def unconfirmed(self) -> int:
@@ -110,8 +109,7 @@ class SessionWindow:
         }
 
 
-@dataclass
-class ReadyWindow:
+class ReadyWindow(msgspec.Struct):
     """Jobs that are ready and wait for their inputs.
 
     Attributes:
@@ -124,7 +122,7 @@ class ReadyWindow:
     size: int
     deadline: float
     repeat: float
-    waiting: dict[str, float] = field(default_factory=dict)
+    waiting: dict[str, float] = {}
 
     @property
     def is_full(self) -> bool:
@@ -159,8 +157,7 @@ class ReadyWindow:
         return overdue
 
 
-@dataclass
-class ReportWindow:
+class ReportWindow(msgspec.Struct):
     """Our own messages to `report` whose echo has not come back yet.
 
     Attributes:
@@ -173,7 +170,7 @@ class ReportWindow:
     release: float
     watched: bool = False
     released: int = 0
-    _unseen: dict[bytes, int] = field(default_factory=dict)
+    _unseen: dict[bytes, int] = {}
     _count: int = 0
     _moved_at: float = 0.0
 
