@@ -5,9 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oocana_async.engine.api import BlockRun, RunResult, Session, Status, open_session, run_flow
+    from oocana_async.engine.api import (
+        BlockRun,
+        EventStream,
+        RawEventStream,
+        RunResult,
+        Session,
+        Status,
+        decode_value,
+        open_session,
+        run_flow,
+    )
 
-__all__ = ["BlockRun", "RunResult", "Session", "Status", "open_session", "run_flow"]
+__all__ = [
+    "BlockRun",
+    "EventStream",
+    "RawEventStream",
+    "RunResult",
+    "Session",
+    "Status",
+    "decode_value",
+    "open_session",
+    "run_flow",
+]
 
 
 def __getattr__(name: str) -> Any:

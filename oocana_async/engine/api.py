@@ -9,11 +9,23 @@ from typing import Any, TypedDict, Unpack
 
 import anyio
 
+from oocana_async.engine.events import EventStream, RawEventStream, decode_value
 from oocana_async.engine.loading import LoadedTarget
 from oocana_async.engine.records import BlockRun, RunResult, Status
 from oocana_async.engine.session import HostFactory, Session, SessionOptions
 
-__all__ = ["BlockRun", "RunOptions", "RunResult", "Session", "Status", "open_session", "run_flow"]
+__all__ = [
+    "BlockRun",
+    "EventStream",
+    "RawEventStream",
+    "RunOptions",
+    "RunResult",
+    "Session",
+    "Status",
+    "decode_value",
+    "open_session",
+    "run_flow",
+]
 
 
 class RunOptions(TypedDict, total=False):

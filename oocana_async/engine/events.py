@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from oocana_async.bus import BusSubscription
 from oocana_async.messages.report import ReportEvent, decode_report
 
-__all__ = ["EventStream", "RawEventStream"]
+__all__ = ["EventStream", "RawEventStream", "decode_value"]
+
+
+def decode_value(value: Raw) -> Any:
+    """Return a value of an event (`output`, `payload`, or one of `inputs`, `outputs`, `result`) as Python data."""
+    return msgspec.json.decode(value)
 
 
 class RawEventStream:
