@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import types
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context, ContextVar
 from typing import Any
@@ -81,19 +82,37 @@ class LoopJob:
     async def _run(self, ended: Callable[[LoopJob], None], see_off: Callable[[LoopJob], SeeOff]) -> None:
         try:
             try:
-                self.result = await self._factory()
+                self.result = await self._drive(self._factory())
             except GeneratorExit:  # the loop is being closed under us
                 raise
             except BaseException as error:  # noqa: BLE001 - goes to the one who runs the job
-                self.error = self._exit or error
-            else:
-                self.error = self._exit
+                self.error = error
             self._main_is_over = True
             if self.left_over():
                 await see_off(self).run()
         finally:
             self._report_failed_tasks()
             ended(self)
+
+    @types.coroutine
+    def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Await a coroutine; the cancellation that stands for the exit of a child task reaches it as that exit."""
+        error: BaseException | None = None
+        while True:
+            try:
+                waits_for = coroutine.send(None) if error is None else coroutine.throw(error)
+            except StopIteration as end:
+                return end.value
+            error = None
+            try:
+                yield waits_for
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except asyncio.CancelledError as cancelled:
+                error, self._exit = self._exit or cancelled, None
+            except BaseException as thrown:  # noqa: BLE001 - belongs to the coroutine
+                error = thrown
 
     def cancel_on_loop(self) -> None:
         """Cancel the coroutine; on the block loop."""
@@ -115,7 +134,7 @@ class LoopJob:
         return [task for task in self._tasks if not task.done()] if self._tasks else []
 
     def exit_in_child(self, error: BaseException) -> bool:
-        """End the job as `asyncio.run` ends a program if the error is a `SystemExit` out of one of its tasks."""
+        """Let the coroutine end with the error if it is a `SystemExit` out of one of its tasks."""
         if not any(task.done() and not task.cancelled() and task.exception() is error for task in self._tasks):
             return False
         if not self._main_is_over:

@@ -205,19 +205,25 @@ async def test_exit_in_child_task_ends_its_job_alone(loops: BlockLoops) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(gate.wait(), home))
         return "unharmed"
 
+    async def child() -> None:
+        sys.exit("enough")
+
     async def main() -> None:
-        async def child() -> None:
-            sys.exit("enough")
-
         forget(child())
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except SystemExit:
+            seen.append("exit")
+            raise
 
+    seen = list[str]()
     bystander = start(loops, other, "other")
     await started.wait()
     with pytest.raises(SystemExit, match="enough"):
         await loops.run(main, context=contextvars.copy_context(), job_id="main")
     gate.set()
     assert await bystander == "unharmed"
+    assert seen == ["exit"]
 
 
 async def test_loop_survives_being_stopped(loops: BlockLoops) -> None:
