@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from oocana_async.messages.shared import HandlePatch, RawMap, StackFrame
+from oocana_async.messages.shared import NULL, HandlePatch, RawMap, StackFrame
 
 __all__ = [
     "BlockInputs",
@@ -92,12 +92,16 @@ class ServiceBlockPayload(msgspec.Struct, frozen=True, tag=True, omit_defaults=T
 
 
 class RequestResponse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`session/{session_id}/request/{request_id}/response`; `error` and `result` may both be absent."""
+    """`session/{session_id}/request/{request_id}/response`; `error` and `result` may both be absent.
+
+    Attributes:
+        result: null when it is absent (a union of Raw and None would refuse everything but null).
+    """
 
     session_id: str
     job_id: str
     request_id: str
-    result: Raw | None = None
+    result: Raw = NULL
     error: str | None = None
 
 

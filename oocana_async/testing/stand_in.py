@@ -34,7 +34,7 @@ from oocana_async.messages.session import (
     RunBlock,
     decode_session,
 )
-from oocana_async.messages.shared import RawMap, StackFrame
+from oocana_async.messages.shared import NULL, RawMap, StackFrame
 from oocana_async.testing.answers import Answers, Child, NoAnswer, RefusedError
 from oocana_async.testing.recorder import Recorder
 from oocana_async.testing.values import Values, define_output
@@ -151,11 +151,11 @@ class StandIn:
         try:
             found = self._answers.query(request)
             if not isinstance(found, NoAnswer):
-                self._respond(request, result=None if found is None else Raw(encode(found)))
+                self._respond(request, result=NULL if found is None else Raw(encode(found)))
         except RefusedError as refused:
             self._respond(request, error=str(refused))
 
-    def _respond(self, request: Request, *, result: Raw | None = None, error: str | None = None) -> None:
+    def _respond(self, request: Request, *, result: Raw = NULL, error: str | None = None) -> None:
         response = RequestResponse(self._session_id, self._job_id, request.request_id, result, error)
         self._publish(topics.response(self._session_id, request.request_id), response)
 
