@@ -449,3 +449,31 @@ def test_cache_flags_are_set_on_both_ends(project: Project) -> None:
 def test_injection_and_descriptions_are_kept(project: Project) -> None:
     graph = project.flow("description: d\ninjection: {pkg: echo}\n").graph()
     assert (graph.description, graph.injection) == ("d", {"pkg": "echo"})
+
+
+@pytest.mark.parametrize(
+    ("source", "warning"),
+    [
+        ("gone", 'ignored-node: the node "gone" is ignored, and so is the connection from it'),
+        ("v", 'value-node-output: the value node "v" cannot feed an output of the flow, the connection is ignored'),
+        ("nowhere", 'unknown-node: the flow has no node "nowhere", the connection is ignored'),
+    ],
+)
+def test_output_of_the_flow_needs_a_node_that_runs(project: Project, source: str, warning: str) -> None:
+    text = f"""\
+        nodes:
+          - {{node_id: gone, ignore: true, task: self::x}}
+          - {{node_id: v, values: [{{handle: o, value: 1}}]}}
+        outputs_from:
+          - {{handle: r, from_node: [{{node_id: {source}, output_handle: o}}]}}
+        """
+    assert project.warnings(text) == [f"5:29 {warning}"]
+    assert project.graph().targets == {}
+
+
+def test_places_and_links_read_well_in_messages(project: Project) -> None:
+    project.write("subflows/s/subflow.oo.yaml")
+    node = project.flow("nodes:\n  - {node_id: s, subflow: self::s}").graph().nodes["s"]
+    assert str(node.source) == f"{project.main}:2:5"
+    assert isinstance(node.block, SubflowBlock)
+    assert node.block.path == project.root / "subflows/s/subflow.oo.yaml"
