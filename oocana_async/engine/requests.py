@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from oocana_async import topics
 from oocana_async.engine.children import Child, Refused, prepare_child
@@ -22,7 +22,7 @@ from oocana_async.engine.vault import VaultError, query_vault
 from oocana_async.errors import LoadError
 from oocana_async.messages import encode_message, session
 from oocana_async.messages.dispatch import RequestResponse
-from oocana_async.messages.shared import StackFrame
+from oocana_async.messages.shared import NULL, StackFrame
 
 if TYPE_CHECKING:
     from oocana_async.engine.runner import SessionRunner
@@ -77,7 +77,7 @@ class Requests:
             session_id=request.session_id,
             job_id=request.job_id,
             request_id=request.request_id,
-            result=UNSET if result is None else Raw(msgspec.json.encode(result)),
+            result=NULL if result is None else Raw(msgspec.json.encode(result)),
             error=error,
         )
         self._runner.publish(topics.response(request.session_id, request.request_id), encode_message(answer))
