@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
+import functools
 import queue
 import threading
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -54,21 +57,35 @@ class BlockJob:
         self._lock = threading.Lock()
         # Bound: none, it holds what the child sent until the parent looks; drained by outputs(); dies with the job.
         self._outputs: deque[tuple[str, Any]] = deque()
-        self._output_waiters: list[Callable[[], object]] = []
+        # One entry per waiting iteration; drained by _wake(), each iteration withdraws its own.
+        self._waiters: set[asyncio.Future[None]] = set()
         self._ended = False
         self._iterated = False
         self._dispatch = _dispatcher(f"oocana-child-{job_id[:8]}")
-        self._stop_listening: Callable[[], object] = _nothing
+        self._loop = _running_loop()
+        self._at_end: list[Callable[[], object]] = []
 
     # -- what the parent uses -----------------------------------------------------------------------------------
 
     def add_output_callback(self, fn: Callable[[dict[str, Any]], object]) -> None:
         """Call back with `{handle: value}` for every output, and with the result of the child.
 
+        What came before the first callback or iteration was there is handed over now.
+
         Raises:
             ValueError: `fn` is not callable.
         """
         self._add("output", fn)
+        with self._lock:
+            missed = [] if self._iterated else list(self._outputs)
+            if missed:
+                self._outputs.clear()
+            if not self._ended:
+                for handle, value in missed:
+                    self._dispatch(functools.partial(_call_back, fn, {handle: value}), False)
+                return
+        for handle, value in missed:
+            fn({handle: value})
 
     def add_progress_callback(self, fn: Callable[[float], object]) -> None:
         """Call back with the progress, 0 to 100; 100 comes when the child ended well.
@@ -102,8 +119,9 @@ class BlockJob:
 
         Raises (when waited for):
             BlockExecuteException: The child failed, could not be started, or is out of reach.
+            JobCancelledError: The calling job was cancelled.
         """
-        return Reply(self._finished, self._blocking)
+        return Reply(self._finished, self._blocking, loop=self._loop)
 
     async def outputs(self) -> AsyncIterator[tuple[str, Any]]:
         """Iterate over `(handle, value)` of every output and of the result; ends with the child.
@@ -128,11 +146,13 @@ class BlockJob:
 
     # -- what the executor uses ---------------------------------------------------------------------------------
 
-    def attach(self, stop_listening: Callable[[], object]) -> None:
-        """Take the function that ends the listening."""
-        self._stop_listening = stop_listening
-        if self._ended:
-            stop_listening()
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Call back when the child has ended, at once when it has already; from any thread."""
+        with self._lock:
+            if not self._ended:
+                self._at_end.append(callback)
+                return
+        callback()
 
     def feed(self, event: ReportEvent) -> None:
         """Take one report event of the child; from any thread, never waits."""
@@ -157,16 +177,15 @@ class BlockJob:
                 pass
 
     def end(self, error: str | None) -> None:
-        """End the child; the first end counts."""
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
+        """End the child, with the text of its error if it failed; the first end counts."""
         if error is None:
-            self._call("progress", 100)
-        self._dispatch(lambda: self._settle(error), True)
-        self._stop_listening()
-        self._wake()
+            self._end(None)
+        else:
+            self._end(BlockExecuteException(f"run block {self.block} failed: {error}"))
+
+    def abandon(self, error: BaseException) -> None:
+        """Stop to wait for the child, which may go on; the first end counts."""
+        self._end(error)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -176,21 +195,40 @@ class BlockJob:
         self._callbacks.setdefault(kind, []).append(fn)
 
     def _output(self, values: dict[str, Any]) -> None:
-        if self._ended:
-            return
-        if self._iterated or "output" not in self._callbacks:
-            self._outputs.extend(values.items())
-        self._call("output", values)
+        with self._lock:
+            if self._ended:
+                return
+            if self._iterated or "output" not in self._callbacks:
+                self._outputs.extend(values.items())
+            self._call("output", values)
         self._wake()
 
     def _call(self, kind: str, value: Any) -> None:
-        self._dispatch(lambda: [fn(value) for fn in self._callbacks.get(kind, ())], False)
+        self._dispatch(lambda: self._call_all(kind, value), False)
 
-    def _settle(self, error: str | None) -> None:
+    def _call_all(self, kind: str, value: Any) -> None:
+        """On the caller's side: call back; the fault of one callback is the block's own, and no other's."""
+        for fn in tuple(self._callbacks.get(kind, ())):
+            _call_back(fn, value)
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            callbacks, self._at_end = self._at_end, []
+        if error is None:
+            self._call("progress", 100)
+        self._dispatch(lambda: self._settle(error), True)
+        for callback in callbacks:
+            callback()
+        self._wake()
+
+    def _settle(self, error: BaseException | None) -> None:
         if error is None:
             self._finished.set_result(None)
         else:
-            self._finished.set_exception(BlockExecuteException(f"run block {self.block} failed: {error}"))
+            self._finished.set_exception(error)
 
     async def _next_output(self) -> None:
         loop = asyncio.get_running_loop()
@@ -198,23 +236,31 @@ class BlockJob:
         with self._lock:
             if self._outputs or self._ended:
                 return
-            self._output_waiters.append(lambda: loop.call_soon_threadsafe(_resolve, future))
-        await future
+            self._waiters.add(future)
+        try:
+            await future
+        finally:
+            with self._lock:
+                self._waiters.discard(future)
 
     def _wake(self) -> None:
         with self._lock:
-            waiters, self._output_waiters = self._output_waiters, []
-        for wake in waiters:
-            wake()
+            waiters, self._waiters = self._waiters, set()
+        for future in waiters:
+            with contextlib.suppress(RuntimeError):  # its loop was closed, and the iteration with it
+                future.get_loop().call_soon_threadsafe(_resolve, future)
+
+
+def _call_back(fn: Callable[[Any], object], value: Any) -> None:
+    try:
+        fn(value)
+    except Exception:  # noqa: BLE001 - code of the user; what it raised goes to the block's log
+        traceback.print_exc()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 Dispatch = Callable[[Callable[[], object], bool], None]
@@ -223,18 +269,25 @@ Dispatch = Callable[[Callable[[], object], bool], None]
 def _dispatcher(name: str) -> Dispatch:
     """Return a function that runs calls, in order, on the caller's loop, or in a thread when it has none."""
     context = contextvars.copy_context()
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
+    loop = _running_loop()
+    if loop is None:
         return _thread_dispatcher(name, context)
 
     def on_loop(call: Callable[[], object], last: bool) -> None:
-        if loop.is_closed():
-            call()
-        else:
+        try:
             loop.call_soon_threadsafe(call, context=context)
+        except RuntimeError:  # the loop was closed: only the end still matters, to threads that wait for it
+            if last:
+                call()
 
     return on_loop
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _thread_dispatcher(name: str, context: contextvars.Context) -> Dispatch:
@@ -248,12 +301,7 @@ def _thread_dispatcher(name: str, context: contextvars.Context) -> Dispatch:
         last = False
         while not last:
             call, last = calls.get()
-            try:
-                context.run(call)
-            except Exception as error:  # noqa: BLE001 - a callback of the user, shown like any uncaught error in a thread
-                threading.excepthook(
-                    threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
-                )
+            context.run(call)
 
     def in_thread(call: Callable[[], object], last: bool) -> None:
         calls.put((call, last))

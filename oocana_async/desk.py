@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,9 +20,9 @@ from oocana_async.job import JobIdentity, JobLink, Surroundings
 from oocana_async.messages.session import RunBlock
 from oocana_async.requests import EventListener, PendingRequests
 from oocana_async.throttle import Timer
-from oocana_async.transport.base import Outgoing
+from oocana_async.transport.base import Delivery, Outgoing
 
-__all__ = ["desk_parts"]
+__all__ = ["ThreadClock", "desk_parts"]
 
 _NO_ENGINE = "there is no engine at the desk; run the scriptlet in a flow, or test it with oocana_async.testing"
 
@@ -32,8 +32,6 @@ class ThreadClock:
 
     def now(self) -> float:
         """Return seconds on the monotonic clock."""
-        import time
-
         return time.monotonic()
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
@@ -49,16 +47,21 @@ class DeskChannel:
     """Prints messages to stderr; the result of a scriptlet stays alone on stdout."""
 
     congested = False
+    is_own_thread = False
 
-    def append(self, message: Outgoing) -> None:
+    @property
+    def put(self) -> Callable[[Outgoing], bool]:
         """Print a message."""
-        shown = message.payload.decode()
-        print(f"[oocana desk] {message.topic}: {shown}", file=sys.stderr)  # noqa: T201 - that is its purpose
+        return _show
 
     def append_latest(self, key: str, message: Outgoing) -> None:
-        """Print a message."""
-        if not key.endswith("/report"):
-            self.append(message)
+        """Print a message; progress goes out twice, once is enough here."""
+        if message.delivery is not Delivery.REPORT:
+            _show(message)
+
+    def wait_below_limit(self) -> bool:
+        """Return at once."""
+        return False
 
     async def wait_for_room(self) -> None:
         """Return at once."""
@@ -67,13 +70,18 @@ class DeskChannel:
         """Return at once."""
         return True
 
-    def flush(self) -> asyncio.Future[None] | Any:
-        """Return at once when awaited."""
-        return self.wait_for_room()
+    async def flush(self) -> None:
+        """Return at once."""
 
     def flush_blocking(self, timeout: float | None = None) -> bool:
         """Return at once."""
         return True
+
+
+def _show(message: Outgoing) -> bool:
+    shown = message.payload.decode()
+    print(f"[oocana desk] {message.topic}: {shown}", file=sys.stderr)  # noqa: T201 - that is its purpose
+    return False
 
 
 class DeskExchange:

@@ -6,14 +6,17 @@ converted by `to_plain`, which knows where in the value it stands and names that
 
 from __future__ import annotations
 
+import array
+import collections
 import dataclasses
 import datetime as dt
 import decimal
 import enum
 import inspect
 import io
+import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
 from typing import Any
@@ -22,7 +25,7 @@ import msgspec
 
 from oocana_async.errors import EncodingError
 
-__all__ = ["MAX_DEPTH", "encode", "hint_for", "to_plain"]
+__all__ = ["MAX_DEPTH", "encode", "hint_for", "require_depth", "to_plain"]
 
 MAX_DEPTH = 126
 """Levels of lists and objects in one value; with the message around it that stays below the engine's 128."""
@@ -31,6 +34,11 @@ _SCALARS = frozenset((str, int, float, bool, type(None)))
 _STRING_KEYS = frozenset((str,))
 _MAX_INT = 2**64
 _MIN_INT = -(2**63)
+
+_MAX_FLOAT = 1.7976931348623157e308
+_WIDE = 1024
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[][{}]")
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -50,20 +58,34 @@ def encode(value: Any) -> bytes:
     Raises:
         EncodingError: Something in the value cannot travel; the error names its place.
     """
-    if type(value) in _SCALARS:
-        return _encode_plain(value)
-    if _is_plain(value):
-        return _encode_plain(value)
-    return _encode_plain(to_plain(value))
-
-
-def _encode_plain(value: Any) -> bytes:
+    if type(value) not in _SCALARS and not _is_plain(value):
+        value = to_plain(value)
     try:
         return _encode(value)
     except (UnicodeEncodeError, OverflowError):
         return _encode(to_plain(value))
     except RecursionError as error:
         raise EncodingError(_too_deep()) from error
+
+
+def require_depth(data: bytes, limit: int, subject: str) -> None:
+    """Check the nesting of encoded JSON.
+
+    Args:
+        data: the JSON text.
+        limit: levels of lists and objects that it may have.
+        subject: what is being sent, for the error.
+
+    Raises:
+        EncodingError: It has more.
+    """
+    if data.count(b"[") + data.count(b"{") <= limit:
+        return
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > limit:
+            raise EncodingError(_too_deep(), subject=subject)
 
 
 def _is_plain(value: Any) -> bool:
@@ -87,6 +109,8 @@ def _is_plain(value: Any) -> bool:
                 below.extend(inner)
         if not below:
             return True
+        if len(below) > _WIDE:  # shared parts are looked at once: a list that contains itself twice doubles each level
+            below = list({id(item): item for item in below}.values())
         level = below
     raise EncodingError(_too_deep())
 
@@ -117,7 +141,7 @@ def to_plain(value: Any, where: str = "", depth: int = 0) -> Any:
     if kind is float or kind is bool or value is None:
         return value
     if kind is int:
-        return value if _MIN_INT <= value < _MAX_INT else msgspec.Raw(str(value).encode())
+        return value if _MIN_INT <= value < _MAX_INT else _huge(value, where)
     if isinstance(value, Mapping):
         return _object(value, where, depth)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -125,6 +149,13 @@ def to_plain(value: Any, where: str = "", depth: int = 0) -> Any:
     if isinstance(value, list | tuple | AbstractSet):
         return _list(value, where, depth)
     return _special(value, where, depth)
+
+
+def _huge(value: int | decimal.Decimal, where: str) -> msgspec.Raw:
+    """Return a number that msgspec would not write, or not check."""
+    if abs(value) > _MAX_FLOAT:
+        raise EncodingError("a number beyond 1.8e308, which no reader of JSON takes; send it as text", where=where)
+    return msgspec.Raw(str(value).encode())
 
 
 def _text(value: str, where: str) -> str:
@@ -181,11 +212,13 @@ def _special(value: Any, where: str, depth: int) -> Any:  # noqa: C901 - one lin
     if isinstance(value, dt.timedelta):
         return None if _is_missing(value) else _iso_duration(value)
     if isinstance(value, decimal.Decimal):
-        return value if value.is_finite() else None
+        return _huge(value, where) if value.is_finite() else None
     if isinstance(value, uuid.UUID | PurePath):
         return _text(str(value), where)
     if isinstance(value, msgspec.Raw):
         return value
+    if isinstance(value, range | collections.deque | array.array | ValuesView):
+        return _list(value, where, depth)
     if isinstance(value, msgspec.Struct):
         fields = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
         return _object({name: item for name, item in fields.items() if item is not msgspec.UNSET}, where, depth)
@@ -211,6 +244,8 @@ def _foreign(value: Any) -> tuple[Any, bool]:
     root = type(value).__module__.partition(".")[0]
     if root == "numpy":
         if hasattr(value, "tolist") and type(value).__name__ != "void":
+            if value.dtype.kind in "mM":  # else nanoseconds come out as bare integers
+                value = value.astype(f"{value.dtype.kind}8[us]")
             plain = value.tolist()
             return plain, type(plain) is not type(value)
     elif root == "pandas":

@@ -51,8 +51,8 @@ class HostEnvironment:
 
     @property
     def llm(self) -> OOMOL_LLM_ENV:
-        """`OOMOL_LLM_*`; `models` is a comma list there."""
-        models = self._wanted("OOMOL_LLM_MODELS")
+        """`OOMOL_LLM_*`; `models` is a comma list there, and may be empty without a warning."""
+        models = self._variables.get("OOMOL_LLM_MODELS", "")
         return {
             "base_url": self._wanted("OOMOL_LLM_BASE_URL"),
             "base_url_v1": self._wanted("OOMOL_LLM_BASE_URL_V1"),

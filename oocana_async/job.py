@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from oocana_async import topics
-from oocana_async.errors import JobCancelledError, StateError
+from oocana_async.encoding import encode
+from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.messages import encode_message
 from oocana_async.messages.report import BlockProgressEvent, BlockWarning, JobEvent
 from oocana_async.messages.session import BlockFinished, BlockProgress
@@ -27,19 +28,33 @@ __all__ = ["Channel", "JobIdentity", "JobLink", "JobState", "Surroundings"]
 PROGRESS_INTERVAL = 0.3
 """Seconds between two progress messages of one job (seed API)."""
 
+MAX_PAYLOAD = 268_000_000
+"""Bytes of a message: MQTT carries 268,435,455 with the topic (protocol.md 1.1), the engine wraps what it passes on."""
+
 
 class Channel(Protocol):
     """What a job sends into; the outbox, or the desk's printer."""
 
     @property
     def congested(self) -> bool:
-        """True while producers are asked to wait."""
+        """True while producers are asked to wait, and after a failure."""
 
-    def append(self, message: Outgoing) -> None:
-        """Take a message, from any thread."""
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether the calling thread empties the channel, so that it must never wait for it."""
+
+    @property
+    def put(self) -> Callable[[Outgoing], bool]:
+        """A function that takes a message, from any thread, without blocking.
+
+        True asks the caller to go through `wait_below_limit` before the next message.
+        """
 
     def append_latest(self, key: str, message: Outgoing) -> None:
         """Take a message that makes a waiting one with the same key superfluous."""
+
+    def wait_below_limit(self) -> bool:
+        """Block the calling thread while far too much waits; True when it had to wait."""
 
     def wait_for_room(self) -> Coroutine[Any, Any, None]:
         """Return a coroutine that ends when the channel is no longer congested."""
@@ -47,8 +62,8 @@ class Channel(Protocol):
     def wait_for_room_blocking(self, timeout: float | None = None) -> bool:
         """Block until the channel is no longer congested."""
 
-    def flush(self) -> Awaitable[None]:
-        """Wait until everything so far has been acknowledged."""
+    def flush(self) -> Coroutine[Any, Any, None]:
+        """Return a coroutine that ends when everything so far has been acknowledged."""
 
     def flush_blocking(self, timeout: float | None = None) -> bool:
         """Block until everything so far has been acknowledged; False when the time was over first."""
@@ -122,15 +137,19 @@ class JobLink:
     ) -> None:
         self.identity = identity
         self.channel = channel
-        self.blocking = blocking
         self.topic = topics.session(identity.session_id)
+        self.is_running = True
+        """Whether the block may still send; the same as `state`, at the price of an attribute."""
+        self._put = channel.put
+        self._session_id, self._job_id = identity.session_id, identity.job_id
         self._redact = redact
+        self._blocking = blocking
         self._state = JobState.RUNNING
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
-        self._finished_callbacks: list[Callable[[], object]] = []
-        self._late_warned = False
-        self._sent_data = False
+        self._at_end: dict[object, Callable[[], object]] = {}
+        self._at_cancel: dict[object, Callable[[], object]] = {}
+        self._has_warned_late = self._has_warned_full = False
         self._progress: Throttle[float] = Throttle(self._send_progress, PROGRESS_INTERVAL, clock)
         self._report_head: tuple[list[StackFrame], Any] = (list(identity.stacks), identity.block_path or UNSET)
 
@@ -147,8 +166,16 @@ class JobLink:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """Mark the job as cancelled; the block notices by itself."""
-        self._cancelled.set()
+        """Mark the job as cancelled, and end what it waits for; the block notices by itself. From any thread."""
+        with self._lock:
+            self._cancelled.set()
+            callbacks, self._at_cancel = self._at_cancel, {}
+        for callback in callbacks.values():
+            callback()
+
+    def cancellation(self) -> JobCancelledError:
+        """Return the error that tells a waiting call of the cancellation."""
+        return JobCancelledError(f"job {self._job_id} was cancelled")
 
     def check_cancelled(self) -> None:
         """Raise when the job was cancelled.
@@ -157,104 +184,210 @@ class JobLink:
             JobCancelledError: It was.
         """
         if self._cancelled.is_set():
-            raise JobCancelledError(f"job {self.identity.job_id} was cancelled")
+            raise self.cancellation()
 
-    def on_finished(self, callback: Callable[[], object]) -> None:
-        """Call back when the end has been sent; at once when that has happened already."""
+    def on_finished(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """Call back when the end has been sent; at once when that has happened already.
+
+        Returns:
+            A function that withdraws the callback; it may be called at any time.
+        """
+        key = object()
         with self._lock:
             if self._state is JobState.RUNNING:
-                self._finished_callbacks.append(callback)
-                return
+                self._at_end[key] = callback
+                return lambda: self._at_end.pop(key, None)
         callback()
+        return _nothing
+
+    def on_cancelled(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """Call back when the job is cancelled; at once when that has happened already.
+
+        Returns:
+            A function that withdraws the callback; it may be called at any time.
+        """
+        key = object()
+        with self._lock:
+            if not self._cancelled.is_set():
+                self._at_cancel[key] = callback
+                return lambda: self._at_cancel.pop(key, None)
+        callback()
+        return _nothing
+
+    @contextmanager
+    def blocking(self) -> Iterator[None]:
+        """Surround a wait of the calling thread.
+
+        Raises:
+            StateError: This thread carries the messages of all blocks; it must never wait.
+        """
+        if self.channel.is_own_thread:
+            raise StateError("this thread carries the messages of all blocks and must not wait; use await")
+        with self._blocking():
+            yield
 
     # -- messages -----------------------------------------------------------------------------------------------
 
+    def emit(self, payload: bytes, what: str) -> None:
+        """Send an encoded message to the engine, unless the block has finished: then warn and drop it.
+
+        Args:
+            payload: the message.
+            what: name of the member that was called, for the warning.
+
+        Raises:
+            PacketTooLargeError: No transport could carry it.
+        """
+        if len(payload) > MAX_PAYLOAD:
+            raise _too_large(what, payload)
+        message = Outgoing(self.topic, payload, Delivery.DATA, self._session_id, self._job_id)
+        with self._lock:
+            is_full = self.is_running and self._put(message)
+        if is_full:
+            self._wait_below_limit()
+        elif not self.is_running:
+            self.late(what)
+
     def send(self, payload: bytes, delivery: Delivery = Delivery.DATA) -> None:
-        """Send an encoded message to the engine."""
-        identity = self.identity
-        self.channel.append(Outgoing(self.topic, payload, delivery, identity.session_id, identity.job_id))
+        """Send an encoded message to the engine, whatever the state of the block."""
+        if self._put(Outgoing(self.topic, payload, delivery, self._session_id, self._job_id)):
+            self._wait_below_limit()
 
     def report(self, kind: type[JobEvent], **fields: Any) -> None:
-        """Send an event to those who read the report."""
-        identity = self.identity
+        """Send an event to those who read the report, whatever the state of the block."""
         stacks, block_path = self._report_head
-        event = kind(
-            session_id=identity.session_id, job_id=identity.job_id, stacks=stacks, block_path=block_path, **fields
-        )
+        event = kind(session_id=self._session_id, job_id=self._job_id, stacks=stacks, block_path=block_path, **fields)
         payload = encode_message(event)
-        self.channel.append(Outgoing(topics.REPORT, payload, Delivery.REPORT, identity.session_id, identity.job_id))
+        if len(payload) > MAX_PAYLOAD:
+            raise _too_large(kind.__name__, payload)
+        if self._put(Outgoing(topics.REPORT, payload, Delivery.REPORT, self._session_id, self._job_id)):
+            self._wait_below_limit()
 
     def redact(self, text: str) -> str:
         """Return text without the secrets of the session."""
         return text if self._redact is None else self._redact(text)
 
+    def redact_json(self, data: bytes) -> bytes:
+        """Return encoded JSON without the secrets of the session in its texts and keys; it stays valid."""
+        if self._redact is None:
+            return data
+        text = data.decode()
+        return data if self._redact(text) == text else encode(_redacted(decode_raw(data), self._redact))
+
     def warn(self, warning: str) -> None:
-        """Send a BlockWarning."""
-        self.report(BlockWarning, warning=self.redact(warning))
+        """Send a BlockWarning, whatever the state of the block."""
+        self.report(BlockWarning, warning=self.redact(clean_text(warning)))
 
     def progress(self, value: float) -> None:
-        """Send progress, throttled."""
+        """Send progress, throttled; after the end it is dropped."""
         self._progress.offer(value)
 
     def late(self, what: str) -> None:
         """Note a call that came after the end: it is dropped, and the first one is warned about."""
         with self._lock:
-            if self._late_warned:
+            if self._has_warned_late:
                 return
-            self._late_warned = True
+            self._has_warned_late = True
         self.warn(f"{what} was called after the block had finished and is ignored, like all further calls.")
 
     def _send_progress(self, value: float) -> None:
-        identity = self.identity
-        message = BlockProgress(identity.session_id, identity.job_id, value)
+        message = BlockProgress(self._session_id, self._job_id, value)
         self.channel.append_latest(
-            f"{identity.job_id}/progress",
-            Outgoing(self.topic, encode_message(message), Delivery.PROGRESS, identity.session_id, identity.job_id),
+            f"{self._job_id}/progress",
+            Outgoing(self.topic, encode_message(message), Delivery.PROGRESS, self._session_id, self._job_id),
         )
         stacks, block_path = self._report_head
         event = BlockProgressEvent(
-            session_id=identity.session_id,
-            job_id=identity.job_id,
+            session_id=self._session_id,
+            job_id=self._job_id,
             stacks=stacks,
             block_path=block_path,
             progress=value,
             rate=value,
         )
         self.channel.append_latest(
-            f"{identity.job_id}/report",
-            Outgoing(topics.REPORT, encode_message(event), Delivery.REPORT, identity.session_id, identity.job_id),
+            f"{self._job_id}/report",
+            Outgoing(topics.REPORT, encode_message(event), Delivery.REPORT, self._session_id, self._job_id),
         )
+
+    def _wait_below_limit(self) -> None:
+        """Hold back a thread that sends far more than can travel; the first time the block is told."""
+        if self.channel.is_own_thread:
+            return
+        with self._blocking():
+            waited = self.channel.wait_below_limit()
+        if waited and not self._has_warned_full:
+            self._has_warned_full = True
+            self.warn(
+                "this block sends faster than its messages can travel, and its calls have to wait;"
+                " await context.output(...) and the like, so that other blocks of this thread go on meanwhile."
+            )
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def finish(self, *, result: RawMap | None = None, error: str | None = None) -> bool:
-        """Send the one BlockFinished of the job, after everything that is held back.
+        """Send the one BlockFinished of the job, after everything that is held back; never blocks.
 
         Returns:
             False when the job had ended before; then nothing is sent.
+
+        Raises:
+            PacketTooLargeError: No transport could carry the result; the job goes on.
         """
+        payload = self._finished_payload(result, error)
         with self._lock:
             if self._state is JobState.FINISHED:
                 return False
             self._move(JobState.FINISHED)
-            callbacks, self._finished_callbacks = self._finished_callbacks, []
-        self._progress.flush()
-        self.send(self._finished_payload(result, error), Delivery.FINISH)
-        for callback in callbacks:
+        self._progress.close()
+        with self._lock:
+            self._put(Outgoing(self.topic, payload, Delivery.FINISH, self._session_id, self._job_id))
+            callbacks, self._at_end = self._at_end, {}
+        for callback in callbacks.values():
             callback()
         return True
 
     def _finished_payload(self, result: RawMap | None, error: str | None) -> bytes:
-        identity = self.identity
         if error is not None:
-            error = self.redact(error).encode("utf-8", "replace").decode()
+            error = clean_text(self.redact(error))
             result = None
-        return encode_message(BlockFinished(identity.session_id, identity.job_id, result, error))
+        payload = encode_message(BlockFinished(self._session_id, self._job_id, result, error))
+        if len(payload) > MAX_PAYLOAD:
+            if error is None:
+                raise _too_large("finish", payload)
+            payload = self._finished_payload(None, error[: MAX_PAYLOAD // 16])
+        return payload
 
     def _move(self, state: JobState) -> None:
         if self._state is not JobState.RUNNING:
             raise StateError(f"a job that is {self._state.value} cannot become {state.value}")
         self._state = state
+        self.is_running = False
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _too_large(what: str, payload: bytes) -> PacketTooLargeError:
+    size = len(payload)
+    text = f"{what}: a message of {size} bytes; at most {MAX_PAYLOAD} can travel. Send a file, or an oomol/var value"
+    return PacketTooLargeError(text, size=size, limit=MAX_PAYLOAD)
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {redact(key): _redacted(item, redact) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item, redact) for item in value]
+    return value
+
+
+def clean_text(text: Any) -> str:
+    """Return text that can be sent: lone surrogates come as escapes."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def new_id() -> str:

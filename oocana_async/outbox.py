@@ -167,6 +167,11 @@ class Outbox:
         """True from the high-water mark until the sender has come down to half of it, and after a failure."""
         return self._backlog.congested
 
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether the calling thread is the sender's: it must never wait for the sender."""
+        return threading.get_ident() == self._backlog.taker_thread
+
     def append(self, message: Outgoing) -> None:
         """Put a message at the end of the channel; acts at once.
 
@@ -236,7 +241,7 @@ class Outbox:
             StateError: The calling thread is the sender's own and cannot wait for itself.
             TransportError: The connection is gone for good.
         """
-        if threading.get_ident() == self._backlog.taker_thread:
+        if self.is_own_thread:
             raise StateError("the sender's own thread cannot block until the sender is done; await flush() instead")
         future = self._flush_from_elsewhere()
         if future is None:
@@ -272,7 +277,7 @@ class Outbox:
         loop, wake = self._loop, self._wake
         if loop is None or wake is None:
             return
-        if threading.get_ident() == self._backlog.taker_thread:
+        if self.is_own_thread:
             wake.set()
         else:
             with contextlib.suppress(RuntimeError):  # the loop was closed without closing the outbox

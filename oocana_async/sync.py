@@ -29,7 +29,7 @@ class SyncContext(FactMembers[None], OutputMembers[None], ReportMembers[None], Q
 
     def _sent(self) -> None:
         channel = self._link.channel
-        if channel.congested:
+        if channel.congested and not channel.is_own_thread:
             with self._link.blocking():
                 channel.wait_for_room_blocking()
 

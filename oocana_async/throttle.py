@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -43,7 +44,7 @@ class LoopClock:
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
         """Call back on the loop after some seconds."""
         timer = _LoopTimer(self._loop, delay, callback)
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nothing will ever be due
             self._loop.call_soon_threadsafe(timer.start)
         return timer
 
@@ -62,8 +63,9 @@ class _LoopTimer:
 
     def cancel(self) -> None:
         self._cancelled = True
-        if self._handle is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._handle.cancel)
+        if self._handle is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and the timer with it
+                self._loop.call_soon_threadsafe(self._handle.cancel)
 
     def _fire(self) -> None:
         if not self._cancelled:
@@ -72,6 +74,8 @@ class _LoopTimer:
 
 class Throttle(Generic[T]):
     """Passes a value on at once, then at most one per interval: the last one of each interval, at its end.
+
+    What is offered after `close()` is dropped.
 
     Args:
         send: takes the values that pass; called under a lock, so they keep their order.
@@ -87,10 +91,13 @@ class Throttle(Generic[T]):
         self._last: float | None = None
         self._held: list[T] = []
         self._timer: Timer | None = None
+        self._closed = False
 
     def offer(self, value: T) -> None:
         """Pass a value on now, or hold it back until the interval is over; from any thread."""
         with self._lock:
+            if self._closed:
+                return
             if self._timer is not None:
                 self._held = [value]
                 return
@@ -109,6 +116,12 @@ class Throttle(Generic[T]):
                 self._timer.cancel()
                 self._timer = None
             self._release()
+
+    def close(self) -> None:
+        """Pass on at once what is held back, and nothing after it."""
+        with self._lock:
+            self.flush()
+            self._closed = True
 
     def _due(self) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABCMeta
 from collections.abc import Awaitable
 from typing import Any
@@ -47,13 +48,26 @@ class Context(
         channel = self._link.channel
         return Sent(channel) if channel.congested else _IN_CHANNEL
 
-    def flush(self) -> Awaitable[None]:
+    async def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything sent so far has been acknowledged by the broker, or taken by the embedded engine.
 
-        Raises (when awaited):
+        Args:
+            timeout: seconds, None for no limit.
+
+        Returns:
+            False when the time was over first.
+
+        Raises:
             TransportError: The connection is gone for good.
         """
-        return self._link.channel.flush()
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                await self._link.channel.flush()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False
+        return True
 
 
 _IN_CHANNEL = Sent(None)

@@ -12,7 +12,7 @@ from oocana_async.errors import EncodingError
 from oocana_async.job import JobLink, Surroundings
 from oocana_async.requests import Exchange
 
-__all__ = ["ContextCore", "ContextParts", "OutputEncoder"]
+__all__ = ["ContextCore", "ContextParts", "OutputEncoder", "encode_as"]
 
 R = TypeVar("R")
 
@@ -70,6 +70,13 @@ class ContextCore(ABC, Generic[R]):
         """Id of this run of this block."""
         return self._link.identity.job_id
 
+    def _may_send(self, what: str) -> bool:
+        """Say whether the block has not finished yet; else the call of the named member is warned about."""
+        if self._link.is_running:
+            return True
+        self._link.late(what)
+        return False
+
     @abstractmethod
     def _sent(self) -> R:
         """Return what a call that has just sent something returns."""
@@ -81,8 +88,3 @@ def encode_as(value: Any, what: str) -> bytes:
         return encode(value)
     except EncodingError as error:
         raise error.about(what) from error
-
-
-def clean_text(text: Any) -> str:
-    """Return text that can be sent: lone surrogates come as escapes."""
-    return str(text).encode("utf-8", "backslashreplace").decode()

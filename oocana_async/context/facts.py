@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from oocana_async.context.base import ContextCore, ContextParts, clean_text
+from oocana_async.context.base import ContextCore, ContextParts
 from oocana_async.environment import OOMOL_LLM_ENV, HostEnvironment, HostInfo
+from oocana_async.job import clean_text
 from oocana_async.messages.report import BlockLog
 from oocana_async.sending import Reply
 

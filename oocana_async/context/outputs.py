@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from msgspec import ValidationError, convert
+
 from oocana_async.context.base import ContextCore, ContextParts
-from oocana_async.job import JobState, raw_map
+from oocana_async.encoding import MAX_DEPTH, require_depth
+from oocana_async.job import raw_map
 from oocana_async.messages import encode_message
 from oocana_async.messages.session import BlockOutput, BlockOutputs
 from oocana_async.messages.shared import NULL, OutputOptions, OutputTarget, RawMap, TargetFlow, TargetNode
@@ -48,16 +51,17 @@ class OutputMembers(ContextCore[R]):
 
         Raises:
             EncodingError: The value cannot travel; nothing was sent.
+            PacketTooLargeError: It is larger than any transport can carry; nothing was sent.
+            ValueError: A target has another form than these.
         """
-        link = self._link
-        if link.state is not JobState.RUNNING:
-            link.late("output")
+        if not self._link.is_running:
+            self._link.late("output")
             return self._sent()
         if key in self._declared:
+            tail = b"}" if to_node is None and to_flow is None else _target_tail(to_node, to_flow)
             data = self._encoder(key, value)
             if data is not None:
-                tail = b"}" if to_node is None and to_flow is None else _target_tail(to_node, to_flow)
-                link.send((self._heads.get(key) or self._head(key)) + data + tail)
+                self._link.emit((self._heads.get(key) or self._head(key)) + data + tail, "output")
         else:
             self._warn_undeclared(key)
         if done:
@@ -72,13 +76,13 @@ class OutputMembers(ContextCore[R]):
 
         Raises:
             EncodingError: A value cannot travel; nothing was sent.
+            ValueError: It is no dict.
         """
-        link = self._link
-        if link.state is not JobState.RUNNING:
-            link.late("outputs")
-            return self._sent()
-        values = self._encode_all(outputs)
-        link.send(encode_message(BlockOutputs(self.session_id, self.job_id, values)))
+        if self._may_send("outputs"):
+            if not isinstance(outputs, Mapping):
+                raise ValueError(f"outputs should be a dict, but got {type(outputs)}")
+            values = self._encode_all(outputs)
+            self._link.emit(encode_message(BlockOutputs(self.session_id, self.job_id, values)), "outputs")
         return self._sent()
 
     def finish(self, *, result: Mapping[str, Any] | None = None, error: str | None = None) -> R:
@@ -92,13 +96,14 @@ class OutputMembers(ContextCore[R]):
             ValueError: `result` is no dict.
             EncodingError: A value cannot travel; the block goes on.
         """
+        link = self._link
         values: RawMap | None = None
-        if error is None and result is not None:
+        if link.is_running and error is None and result is not None:
             if not isinstance(result, Mapping):
                 raise ValueError(f"result should be a dict, but got {type(result)}")
             values = self._encode_all(result)
-        if not self._link.finish(result=values, error=None if error is None else str(error)):
-            self._link.warn("done has been called multiple times and will be ignored.")
+        if not link.finish(result=values, error=None if error is None else str(error)):
+            link.warn("done has been called multiple times and will be ignored.")
         return self._sent()
 
     def done(self, error: str | None = None) -> R:
@@ -119,6 +124,7 @@ class OutputMembers(ContextCore[R]):
                 continue
             data = self._encoder(key, value)
             if data is not None:
+                require_depth(data, MAX_DEPTH - 1, f"output handle [{key}]")  # one more level around than in output()
                 known[key] = data
         return raw_map(known)
 
@@ -128,9 +134,9 @@ class OutputMembers(ContextCore[R]):
 
 def _target_tail(to_node: Sequence[Mapping[str, str]] | None, to_flow: Sequence[Mapping[str, str]] | None) -> bytes:
     try:
-        nodes = None if to_node is None else [TargetNode(one["node_id"], one["input_handle"]) for one in to_node]
-        flows = None if to_flow is None else [TargetFlow(one["output_handle"]) for one in to_flow]
-    except (KeyError, TypeError) as error:
+        nodes = None if to_node is None else convert(list(to_node), list[TargetNode])
+        flows = None if to_flow is None else convert(list(to_flow), list[TargetFlow])
+    except (ValidationError, TypeError) as error:
         raise ValueError(
             "to_node takes a list of {node_id, input_handle}, to_flow a list of {output_handle}; "
             f"got to_node={to_node!r}, to_flow={to_flow!r}"

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from msgspec import Raw
-from oocana_async.handles.credentials import CredentialInput
 
 from oocana_async.block_job import BlockJob
 from oocana_async.context.base import ContextCore, ContextParts, encode_as
-from oocana_async.encoding import encode
+from oocana_async.encoding import encode, to_plain
 from oocana_async.errors import HandleError
-from oocana_async.job import JobState, new_id
+from oocana_async.handles.credentials import CredentialInput
+from oocana_async.job import new_id
 from oocana_async.messages import encode_message
 from oocana_async.messages.dispatch import RequestResponse
 from oocana_async.messages.session import (
@@ -105,11 +105,12 @@ class QuestionMembers(ContextCore[R]):
         Raises:
             HandleError: It is no credential.
         """
-        if not isinstance(credential, CredentialInput):
-            kind = type(credential).__name__
+        given: Any = credential
+        if not isinstance(given, CredentialInput):
+            kind = type(given).__name__
             raise HandleError(f"query_auth takes the value of an oomol/credential input, but got {kind}")
         request = QueryAuth(
-            session_id=self.session_id, job_id=self.job_id, request_id=new_id(), payload=Raw(encode(credential.id))
+            session_id=self.session_id, job_id=self.job_id, request_id=new_id(), payload=Raw(encode(given.id))
         )
         return ask(self._link, self._exchange, request, dict, deadline=deadline)
 
@@ -135,6 +136,7 @@ class QuestionMembers(ContextCore[R]):
             The child; `await child.finish()` or `child.finish().result()` waits for its end.
 
         Raises:
+            ClosedError: There is no engine that could run it.
             EncodingError: An input cannot travel.
         """
         request = RunBlock(
@@ -144,9 +146,9 @@ class QuestionMembers(ContextCore[R]):
             block=block,
             block_job_id=new_id(),
             payload=RunBlockPayload(
-                {key: Raw(encode_as(value, f"input {key}")) for key, value in inputs.items()},
-                _definitions(additional_inputs_def),
-                _definitions(additional_outputs_def),
+                {key: Raw(encode_as(value, f"input {key} of {block}")) for key, value in inputs.items()},
+                _definitions(additional_inputs_def, "additional_inputs_def"),
+                _definitions(additional_outputs_def, "additional_outputs_def"),
             ),
             stacks=list(self._link.identity.stacks),
             strict=strict,
@@ -154,22 +156,22 @@ class QuestionMembers(ContextCore[R]):
         return self._start_child(request)
 
     def _start_child(self, request: RunBlock) -> BlockJob:
-        link = self._link
+        link, pending, request_id = self._link, self._exchange.pending, request.request_id
         job = BlockJob(request.block, request.block_job_id, blocking=link.blocking)
-        if link.state is not JobState.RUNNING:
-            job.end("the calling block has finished")
+        if not link.is_running:
+            job.end(_CALLER_FINISHED)
             return job
-        refusal = self._exchange.pending.expect(request.request_id)
-        refusal.add_done_callback(lambda answer: _refused(job, answer))
         message = Outgoing(link.topic, encode_message(request), Delivery.CONTROL, self.session_id, self.job_id)
-        stop = self._exchange.start_child(message, request, job.feed)
-
-        def stop_all() -> None:
-            self._exchange.pending.forget(request.request_id)
-            stop()
-
-        job.attach(stop_all)
-        link.on_finished(lambda: job.end("the calling block has finished"))
+        refusal = pending.expect(request_id)
+        refusal.add_done_callback(lambda answer: _refused(job, answer))
+        try:
+            job.on_end(self._exchange.start_child(message, request, job.feed))
+        except BaseException:
+            pending.forget(request_id)
+            raise
+        job.on_end(lambda: pending.forget(request_id))
+        job.on_end(link.on_finished(lambda: job.end(_CALLER_FINISHED)))
+        job.on_end(link.on_cancelled(lambda: job.abandon(link.cancellation())))
         return job
 
     def _update_node_weight(self, node_id: str, weight: float, deadline: float) -> Reply[None]:
@@ -186,8 +188,11 @@ class QuestionMembers(ContextCore[R]):
         return ask(self._link, self._exchange, request, _nothing, deadline=deadline)
 
 
-def _definitions(definitions: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    return None if definitions is None else [dict(one) for one in definitions]
+_CALLER_FINISHED = "the calling block has finished"
+
+
+def _definitions(definitions: Sequence[Mapping[str, Any]] | None, what: str) -> list[dict[str, Any]] | None:
+    return None if definitions is None else [to_plain(dict(one), f"{what}[{n}]") for n, one in enumerate(definitions)]
 
 
 def _downstream(result: dict[str, Any]) -> dict[str, Any]:

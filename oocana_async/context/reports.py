@@ -7,10 +7,9 @@ from typing import Any, TypeVar
 from msgspec import Raw
 
 from oocana_async import preview as previews
-from oocana_async.context.base import ContextCore, clean_text, encode_as
-from oocana_async.encoding import encode
+from oocana_async.context.base import ContextCore, encode_as
 from oocana_async.errors import EncodingError
-from oocana_async.job import JobState, new_id
+from oocana_async.job import clean_text, new_id
 from oocana_async.messages import encode_message
 from oocana_async.messages.report import BlockLog, BlockLogJSON, BlockMessage
 from oocana_async.messages.session import BlockError, Preview
@@ -33,18 +32,14 @@ class ReportMembers(ContextCore[R]):
         Raises:
             EncodingError: Nothing is known about how to show it.
         """
-        link = self._link
-        if link.state is not JobState.RUNNING:
-            link.late("preview")
-            return self._sent()
-        shown = encode(previews.render(payload, id=id))
-        request = Preview(
-            session_id=self.session_id,
-            job_id=self.job_id,
-            request_id=new_id(),
-            payload=Raw(link.redact(shown.decode()).encode()),
-        )
-        link.send(encode_message(request))
+        if self._may_send("preview"):
+            request = Preview(
+                session_id=self.session_id,
+                job_id=self.job_id,
+                request_id=new_id(),
+                payload=self._redacted(previews.render(payload, id=id), "preview"),
+            )
+            self._link.emit(encode_message(request), "preview")
         return self._sent()
 
     def report_progress(self, progress: float) -> R:
@@ -56,9 +51,7 @@ class ReportMembers(ContextCore[R]):
         Raises:
             EncodingError: It is no finite number.
         """
-        if self._link.state is not JobState.RUNNING:
-            self._link.late("report_progress")
-        else:
+        if self._may_send("report_progress"):
             self._link.progress(_percent(progress))
         return self._sent()
 
@@ -74,8 +67,8 @@ class ReportMembers(ContextCore[R]):
         """
         if stdio not in ("stdout", "stderr"):
             raise ValueError(f'stdio should be "stdout" or "stderr", but got {stdio!r}')
-        text = self._link.redact(str(line)).encode("utf-8", "backslashreplace").decode()
-        self._link.report(BlockLog, log=text, stdio=stdio, **{stdio: stdio})
+        if self._may_send("report_log"):
+            self._link.report(BlockLog, log=self._link.redact(clean_text(line)), stdio=stdio, **{stdio: stdio})
         return self._sent()
 
     def log_json(self, payload: Any) -> R:
@@ -84,7 +77,8 @@ class ReportMembers(ContextCore[R]):
         Raises:
             EncodingError: The payload cannot travel.
         """
-        self._link.report(BlockLogJSON, json=self._redacted(payload, "log_json payload"))
+        if self._may_send("log_json"):
+            self._link.report(BlockLogJSON, json=self._redacted(payload, "log_json payload"))
         return self._sent()
 
     def send_message(self, payload: Any) -> R:
@@ -93,21 +87,21 @@ class ReportMembers(ContextCore[R]):
         Raises:
             EncodingError: The payload cannot travel.
         """
-        self._link.report(BlockMessage, payload=self._redacted(payload, "message payload"))
+        if self._may_send("send_message"):
+            self._link.report(BlockMessage, payload=self._redacted(payload, "message payload"))
         return self._sent()
 
     def send_warning(self, warning: str) -> R:
         """Show a warning."""
-        self._link.warn(clean_text(warning))
+        if self._may_send("send_warning"):
+            self._link.warn(warning)
         return self._sent()
 
     def error(self, error: str) -> R:
         """Show an error; it does not end the block."""
-        if self._link.state is not JobState.RUNNING:
-            self._link.late("error")
-            return self._sent()
-        text = self._link.redact(clean_text(error))
-        self._link.send(encode_message(BlockError(self.session_id, self.job_id, text)))
+        if self._may_send("error"):
+            text = self._link.redact(clean_text(error))
+            self._link.emit(encode_message(BlockError(self.session_id, self.job_id, text)), "error")
         return self._sent()
 
     def send_error(self, error: str) -> R:
@@ -115,15 +109,22 @@ class ReportMembers(ContextCore[R]):
         return self.error(error)
 
     def _redacted(self, payload: Any, what: str) -> Raw:
-        return Raw(self._link.redact(encode_as(payload, what).decode()).encode())
+        return Raw(self._link.redact_json(encode_as(payload, what)))
 
 
 def _percent(progress: Any) -> float:
-    try:
-        value = float(progress)
-    except (TypeError, ValueError) as error:
-        kind = type(progress).__name__
-        raise EncodingError(f"should be a number from 0 to 100, but got {kind}", subject="progress") from error
+    if type(progress) is int or type(progress) is float:
+        value: float = progress
+    else:
+        value = _as_float(progress)
     if not -float("inf") < value < float("inf"):
         raise EncodingError(f"should be a number from 0 to 100, but got {value}", subject="progress")
     return value
+
+
+def _as_float(progress: Any) -> float:
+    try:
+        return float(progress)
+    except (TypeError, ValueError) as error:
+        kind = type(progress).__name__
+        raise EncodingError(f"should be a number from 0 to 100, but got {kind}", subject="progress") from error
