@@ -168,6 +168,7 @@ class JobRun:
             await self._execute(inputs)
             if self._link.state is JobState.RUNNING:
                 self._move(RunState.KEPT_ALIVE)
+                self._end_if_cancelled()
                 await self._finished
         except asyncio.CancelledError:
             self._end(error=self._cancel_text())
@@ -206,10 +207,12 @@ class JobRun:
                 lambda: self._call_async(key, None, inputs), context=block, job_id=self.job_id
             )
             if done:
+                self._close_output()
                 return
         call = await runtime.workers.run(lambda: self._load_or_call(key, inputs), context=block, job_id=self.job_id)
-        if call is not None:
+        if call is not None and not self._end_if_cancelled():
             await runtime.loops.run(lambda: self._call_async(key, call, inputs), context=block, job_id=self.job_id)
+            self._close_output()
 
     def _leave(self) -> None:
         """Clean up after the end; in whichever thread has sent it."""
@@ -301,6 +304,13 @@ class JobRun:
 
     def _cancel_text(self) -> str:
         return f"Cancelled: {self._cancel_reason or 'the executor is leaving'}"
+
+    def _end_if_cancelled(self) -> bool:
+        """End a job that was cancelled while nothing of it could be: it was loaded, or was about to be kept alive."""
+        if self._cancel_reason is None:
+            return False
+        self._end(error=self._cancel_text())
+        return True
 
     def _end(self, *, error: str | None) -> None:
         if self._link.finish(error=error) and error is not None and self._home.heal_children:
