@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from oocana_async.errors import ClosedError, OocanaError, RequestError, RequestTimeoutError
+from oocana_async.errors import ClosedError, RequestError, RequestTimeoutError
 from oocana_async.job import JobLink, decode_raw
 from oocana_async.messages import encode_message
 from oocana_async.messages.dispatch import RequestResponse
 from oocana_async.messages.report import ReportEvent
 from oocana_async.messages.session import Request, RunBlock
 from oocana_async.sending import Reply
-from oocana_async.throttle import Clock, Timer
+from oocana_async.throttle import Clock
 from oocana_async.transport.base import Delivery, Outgoing
 
 __all__ = ["REQUEST_DEADLINE", "EventListener", "Exchange", "PendingRequests", "ask"]
@@ -110,30 +110,43 @@ def ask(
         request: the message.
         read: makes the result of the decoded JSON (None when the answer has none).
         deadline: seconds; then the reply fails with RequestTimeoutError.
+
+    Raises:
+        ClosedError: There is nobody left to answer.
     """
-    answer = exchange.pending.expect(request.request_id)
-    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
     what = f"{type(request).__name__} of job {request.job_id}"
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+    reply = Reply(outcome, link.blocking)
+    if not link.is_running:
+        outcome.set_exception(_given_up(what))
+        return reply
+    pending, request_id = exchange.pending, request.request_id
+    answer = pending.expect(request_id)
+    late = RequestTimeoutError(f"{what} got no answer within {deadline:g} s")
+    timer = pending.clock.call_later(deadline, lambda: pending.fail(request_id, late))
+    forget_end = link.on_finished(lambda: pending.fail(request_id, _given_up(what)))
+    forget_cancellation = link.on_cancelled(lambda: pending.fail(request_id, link.cancellation()))
 
-    def late() -> None:
-        text = f"{what} got no answer within {deadline:g} s"
-        exchange.pending.fail(request.request_id, RequestTimeoutError(text))
+    def settle(future: concurrent.futures.Future[RequestResponse]) -> None:
+        timer.cancel()
+        forget_end()
+        forget_cancellation()
+        _settle(future, outcome, read)
 
-    timer = exchange.pending.clock.call_later(deadline, late)
-    answer.add_done_callback(lambda future: _settle(future, outcome, read, timer))
+    answer.add_done_callback(settle)
     link.send(encode_message(request), Delivery.CONTROL)
-    ended = RequestError(f"{what} was given up because the block ended")
-    link.on_finished(lambda: exchange.pending.fail(request.request_id, ended))
-    return Reply(outcome, link.blocking)
+    return reply
+
+
+def _given_up(what: str) -> RequestError:
+    return RequestError(f"{what} was given up because the block ended")
 
 
 def _settle(
     answer: concurrent.futures.Future[RequestResponse],
     outcome: concurrent.futures.Future[T],
     read: Callable[[Any], T],
-    timer: Timer,
 ) -> None:
-    timer.cancel()
     if outcome.cancelled() or answer.cancelled():
         outcome.cancel()
         return
@@ -146,6 +159,6 @@ def _settle(
         outcome.set_exception(RequestError(response.error))
         return
     try:
-        outcome.set_result(read(None if response.result is None else decode_raw(response.result)))
-    except (OocanaError, ValueError, TypeError, KeyError) as unreadable:
+        outcome.set_result(read(decode_raw(response.result)))
+    except Exception as unreadable:  # noqa: BLE001 - what `read` makes of a foreign answer must not hang the wait
         outcome.set_exception(RequestError(f"the engine's answer cannot be read: {unreadable}"))
