@@ -7,8 +7,8 @@ in `requests`. Nothing here waits: whoever drives it (`pump`) reads the session 
 from __future__ import annotations
 
 import logging
+import random
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ from oocana_async.messages.dispatch import BlockInputs
 from oocana_async.messages.session import decode_session
 from oocana_async.messages.shared import RawMap, StackFrame
 
-__all__ = ["SessionOutcome", "SessionRunner"]
+__all__ = ["SessionOutcome", "SessionRunner", "job_ids"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class SessionRunner:
         spawner: owner of tasks and timers.
         record: what the caller gets to know at the end.
         env: variables for shell commands, beside the inherited ones.
-        new_job_id: makes job ids.
+        new_job_id: makes job ids, random UUIDs when None.
         now_ms: milliseconds since the epoch.
     """
 
@@ -75,11 +75,11 @@ class SessionRunner:
         *,
         record: RunRecord,
         env: Mapping[str, str] | None = None,
-        new_job_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_job_id: Callable[[], str] | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.session_id = session_id
-        self.new_job_id = new_job_id
+        self.new_job_id = new_job_id if new_job_id is not None else job_ids()
         self.now_ms = now_ms
         self.record = record
         self.spawner = spawner
@@ -391,6 +391,17 @@ class SessionRunner:
             self._root_job = None
         if not self._loose and self._root_job is None:
             self.close(SessionOutcome())
+
+
+def job_ids() -> Callable[[], str]:
+    """Return a maker of random UUIDs (version 4) that asks the system for randomness once only."""
+    bits = random.Random(random.SystemRandom().getrandbits(256)).getrandbits  # noqa: S311 - names, no secrets
+
+    def make() -> str:
+        text = f"{bits(128):032x}"
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[bits(2)]}{text[17:20]}-{text[20:]}"
+
+    return make
 
 
 def _nodes_will_run(flow: FlowRun, selection: Selection | None) -> tuple[list[str], list[str], list[str]]:
