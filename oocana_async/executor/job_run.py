@@ -14,7 +14,7 @@ import msgspec
 
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
-from oocana_async.errors import HandleError, JobCancelledError, ScriptletError, StateError
+from oocana_async.errors import HandleError, JobCancelledError, OocanaError, ScriptletError, StateError
 from oocana_async.executor.calling import Call, check_result, plan_call, settle
 from oocana_async.executor.current import enter_job
 from oocana_async.executor.job_output import JobOutput
@@ -294,7 +294,7 @@ class JobRun:
             return self._cancel_text()
         if isinstance(error, ScriptletError):
             return str(error)
-        return format_exception(error)
+        return format_exception(error, keep_own=not isinstance(error, OocanaError))
 
     def _close_output(self) -> None:
         if self._output is not None:
