@@ -96,3 +96,41 @@ class Inbox(Subscription):
     def statistics(self) -> Mapping[str, Any]:
         """Return `received`, `waiting` and `dropped`; nothing is ever dropped."""
         return {"received": self._received, "waiting": len(self._queue), "dropped": 0}
+
+
+class Inboxes:
+    """All subscriptions of one transport."""
+
+    def __init__(self) -> None:
+        self._all: list[Inbox] = []
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def open(self, filters: tuple[str, ...], on_close: Callable[[Inbox], None]) -> Inbox:
+        """Make a subscription; `on_close` is called once, when it is closed."""
+
+        def closed(inbox: Inbox) -> None:
+            self._all.remove(inbox)
+            on_close(inbox)
+
+        inbox = Inbox(filters, closed)
+        self._all.append(inbox)
+        return inbox
+
+    def dispatch(self, topic: str, payload: bytes) -> None:
+        """Give a message to each subscription that takes its topic."""
+        message = Incoming(topic, payload)
+        for inbox in self._all:
+            if inbox.takes(topic):
+                inbox.push(message)
+
+    def fail(self, error: TransportError) -> None:
+        """Let reading end with an error everywhere."""
+        for inbox in self._all:
+            inbox.fail(error)
+
+    async def aclose(self) -> None:
+        """Close them all; may be called twice."""
+        for inbox in list(self._all):
+            await inbox.aclose()

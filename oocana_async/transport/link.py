@@ -148,7 +148,7 @@ class Link:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                return await self._attempt()
+                return await self._attempt(min(self._patience.attempt, within))
             except BrokerRefusedError as error:
                 if error.permanent:
                     raise
@@ -157,17 +157,17 @@ class Link:
                 fault = error
             delay = backoff.delay(loop.time())
             if delay is None:
-                what = str(fault) or type(fault).__name__
+                what = str(fault) or "no answer"
                 raise ConnectionLostError(
                     f"cannot reach the broker at {self.broker} within {within:g} s: {what}"
                 ) from fault
             await asyncio.sleep(delay)
 
-    async def _attempt(self) -> None:
+    async def _attempt(self, within: float) -> None:
         loop = asyncio.get_running_loop()
         wire = _Wire(self)
         try:
-            async with asyncio.timeout(self._patience.attempt):
+            async with asyncio.timeout(within):
                 await loop.create_connection(lambda: wire, self.broker.host, self.broker.port, ssl=self.broker.tls)
                 await wire.accepted
         except BaseException:

@@ -21,11 +21,12 @@ from oocana_async import topics
 from oocana_async.errors import ClosedError, ConnectionLostError, ProtocolError, TransportError
 from oocana_async.transport.address import Broker
 from oocana_async.transport.backoff import Backoff
-from oocana_async.transport.base import Incoming, Outgoing, Subscription, Transport
-from oocana_async.transport.inbox import Inbox
+from oocana_async.transport.base import Outgoing, Subscription, Transport
+from oocana_async.transport.filters import without_covered
+from oocana_async.transport.inbox import Inbox, Inboxes
 from oocana_async.transport.lane import Lane
 from oocana_async.transport.link import Patience
-from oocana_async.transport.paced import PacedLane
+from oocana_async.transport.paced import PacedLane, log_notice
 from oocana_async.transport.pacing import Notice, NoticeKind, Pacing, PacingSettings
 from oocana_async.transport.signals import read_end, read_inputs, read_response_topic
 from oocana_async.transport.tap import Tap
@@ -64,6 +65,8 @@ class _Inbound:
         self._on_cut = on_cut
         self._on_lost = on_lost
         self._wanted: Counter[str] = Counter()
+        self._asked_for: set[str] = set()
+        self._asking = asyncio.Lock()
         self._client: aiomqtt.Client | None = None
         self._failure: TransportError | None = None
         self._changed = asyncio.Event()  # set while there is a client or a failure
@@ -104,8 +107,8 @@ class _Inbound:
         fault: Exception = ConnectionLostError("the broker closed the connection")
         try:
             async with self._new_client() as client:
-                if self._wanted:
-                    await self._ask(client, tuple(self._wanted))
+                self._asked_for = set()
+                await self._ask(client)
                 self._gone = asyncio.get_running_loop().create_future()
                 self._client = client
                 self._changed.set()
@@ -145,10 +148,22 @@ class _Inbound:
             timeout=self._patience.attempt,
         )
 
-    @staticmethod
-    async def _ask(client: aiomqtt.Client, filters: tuple[str, ...]) -> None:
-        codes = await client.subscribe([(name, 1) for name in filters])
-        refused = [name for name, code in zip(filters, codes, strict=True) if _level(code) >= 0x80]
+    async def _ask(self, client: aiomqtt.Client) -> None:
+        """Make the broker's view of our filters what is wanted; overlapping filters would bring messages twice."""
+        async with self._asking:
+            needed = without_covered(self._wanted)
+            if new := sorted(needed - self._asked_for):
+                codes = await client.subscribe([(name, 1) for name in new])
+                self._asked_for.update(new)
+                self._check_granted({name: _level(code) for name, code in zip(new, codes, strict=True)})
+            if gone := sorted(self._asked_for - needed):
+                self._asked_for.difference_update(gone)
+                await client.unsubscribe(gone)
+
+    def _check_granted(self, levels: Mapping[str, int]) -> None:
+        refused = [name for name, level in levels.items() if level >= 0x80]
+        for name in refused:
+            del self._wanted[name]
         if refused:
             raise ProtocolError(f"the broker refused the subscription to {', '.join(refused)}")
 
@@ -170,12 +185,12 @@ class _Inbound:
     async def subscribe(self, filters: tuple[str, ...]) -> None:
         """Subscribe to topic filters at QoS 1; returns after SUBACK, on whatever connection it comes."""
         self._wanted.update(filters)
-        while not await self._asked(await self._current(), filters):
+        while not await self._asked_on(await self._current()):
             logger.debug("mqtt subscriptions: asking again on the next connection")
 
-    async def _asked(self, client: aiomqtt.Client, filters: tuple[str, ...]) -> bool:
+    async def _asked_on(self, client: aiomqtt.Client) -> bool:
         """Subscribe on one connection; returns False when that breaks meanwhile."""
-        asking = asyncio.get_running_loop().create_task(self._ask(client, filters), name="mqtt subscribe")
+        asking = asyncio.get_running_loop().create_task(self._ask(client), name="mqtt subscribe")
         try:
             await asyncio.wait([asking, self._gone], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -192,7 +207,7 @@ class _Inbound:
         return True
 
     def forget(self, filters: tuple[str, ...]) -> None:
-        """Want topic filters no more; the next connection does without them."""
+        """Want topic filters no more; the broker hears of it with the next subscription."""
         self._wanted.subtract(filters)
         self._wanted = +self._wanted
 
@@ -210,7 +225,8 @@ class MqttTransport(Transport):
     Args:
         broker: address as the engine passes it, or a Broker.
         client_id: name on the broker; the lane and the tap append `-out` and `-tap`.
-        session_id: only messages of this session are taken from `report`, empty for those of all sessions.
+        session_id: only messages of this session are taken from the tap, empty for those of all sessions.
+        wanted: looks at the bytes of a message on `report` and says whether subscribers get it, None for all.
         pacing: windows and deadlines, see `PacingSettings`.
         patience: how long to try to connect.
         keep_alive: seconds between signs of life on each connection.
@@ -227,6 +243,7 @@ class MqttTransport(Transport):
         *,
         client_id: str,
         session_id: str = "",
+        wanted: Callable[[bytes], bool] | None = None,
         pacing: PacingSettings | None = None,
         patience: Patience | None = None,
         keep_alive: int = 60,
@@ -239,8 +256,9 @@ class MqttTransport(Transport):
         self.broker = Broker.parse(broker) if isinstance(broker, str) else broker
         self.failure: TransportError | None = None
         self._session_id = session_id
+        self._wanted = wanted
         self._close_within = close_within
-        self._on_notice = on_notice or _log_notice
+        self._on_notice = on_notice or log_notice
         self._on_lost = on_lost
         self._pacing = Pacing(secrets.token_hex(4), pacing)
         patience = patience or Patience()
@@ -277,7 +295,7 @@ class MqttTransport(Transport):
         self._session_bytes = session_id.encode()
         self._tap_opening: asyncio.Task[Tap] | None = None
         self._tap_filters: Counter[str] = Counter()
-        self._inboxes: list[Inbox] = []
+        self._inboxes = Inboxes()
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -339,8 +357,7 @@ class MqttTransport(Transport):
             ConnectionLostError: The broker is gone for good.
         """
         self._check()
-        inbox = Inbox(filters, self._forget)
-        self._inboxes.append(inbox)
+        inbox = self._inboxes.open(filters, self._forget)
         tapped = tuple(name for name in filters if _is_for_tap(name))
         rest = tuple(name for name in filters if name not in tapped)
         self._tap_filters.update(tapped)
@@ -363,9 +380,6 @@ class MqttTransport(Transport):
             self._pacing.report.watched = True
 
     def _forget(self, inbox: Inbox) -> None:
-        if inbox not in self._inboxes:
-            return
-        self._inboxes.remove(inbox)
         tapped = tuple(name for name in inbox.filters if _is_for_tap(name))
         self._inbound.forget(tuple(name for name in inbox.filters if name not in tapped))
         self._tap_filters.subtract(tapped)
@@ -375,12 +389,6 @@ class MqttTransport(Transport):
             self._pacing.report.clear()
         if gone and not self._closed:
             self._tap.unsubscribe(*gone)
-
-    def _dispatch(self, topic: str, payload: bytes) -> None:
-        message = Incoming(topic, payload)
-        for inbox in self._inboxes:
-            if inbox.takes(topic):
-                inbox.push(message)
 
     # --- what arrives -------------------------------------------------------------------------------------------------
 
@@ -398,7 +406,7 @@ class MqttTransport(Transport):
             self._pacing.inputs_arrived(*inputs)
             if self._pacing.held_ready:
                 self._out.pump_later()
-        self._dispatch(topic, payload)
+        self._inboxes.dispatch(topic, payload)
 
     def _tapped(self, topic: str, payload: bytes) -> None:
         """Take a message of the tap."""
@@ -408,7 +416,9 @@ class MqttTransport(Transport):
                     self._out.pump_later()
             elif (end := read_end(payload)) is not None:
                 self._ended(end.kind, end.session_id, end.job_id)
-        self._dispatch(topic, payload)
+            if self._wanted is not None and not self._wanted(payload):
+                return
+        self._inboxes.dispatch(topic, payload)
 
     def _ended(self, kind: str, session_id: str, job_id: str) -> None:
         match kind:
@@ -437,8 +447,7 @@ class MqttTransport(Transport):
             return
         self.failure = error
         self._out.fail(error)
-        for inbox in self._inboxes:
-            inbox.fail(error)
+        self._inboxes.fail(error)
         if self._on_lost is not None:
             self._on_lost(error)
 
@@ -457,8 +466,7 @@ class MqttTransport(Transport):
             self._out.stop()
             await self._lane.aclose(self._close_within / 2)
         finally:
-            for inbox in list(self._inboxes):
-                await inbox.aclose()
+            await self._inboxes.aclose()
             await self._close_tap()
             await self._inbound.aclose()
 
@@ -486,7 +494,3 @@ def _is_for_tap(name: str) -> bool:
 def _level(code: Any) -> int:
     """Return the number of a granted QoS, which paho wraps."""
     return int(getattr(code, "value", code))
-
-
-def _log_notice(notice: Notice) -> None:
-    logger.warning("session %s, job %s: %s", notice.session_id, notice.job_id or "-", notice.text)

@@ -12,7 +12,7 @@ from oocana_async.transport.base import Outgoing
 from oocana_async.transport.lane import Lane
 from oocana_async.transport.pacing import Notice, Pacing
 
-__all__ = ["PacedLane"]
+__all__ = ["PacedLane", "log_notice"]
 
 logger = logging.getLogger(__name__)
 
@@ -156,3 +156,8 @@ class PacedLane:
             if handle is not None:
                 handle.cancel()
         self._timer = self._soon = None
+
+
+def log_notice(notice: Notice) -> None:
+    """Log a notice, for when nobody else wants to hear of it."""
+    logger.warning("session %s, job %s: %s", notice.session_id, notice.job_id or "-", notice.text)

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -115,3 +117,16 @@ def password_file(tmp_path: Path) -> str:
     path.write_text(f"me:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}\n")
     path.chmod(0o644)
     return str(path)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    """A self-signed certificate for 127.0.0.1 and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl program to make a certificate")
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    kind = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command = ["openssl", "req", "-x509", *kind, "-keyout", key, "-out", cert, *names]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -249,6 +250,35 @@ async def test_broker_that_accepts_and_hangs_up(proxy: Proxy) -> None:
     with pytest.raises(ConnectionLostError, match="cannot reach the broker"):
         await lane_to(proxy, patience=SHORT).open()
     assert 2 <= proxy.connections <= 10
+
+
+async def test_peer_that_never_answers(broker: MosquittoBroker) -> None:
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectionLostError, match=r"within 0.3 s: no answer"):
+            await Lane(Broker("127.0.0.1", port), client_id="lane", patience=SHORT).open()
+
+
+async def test_keep_alive_keeps_an_idle_connection(broker: MosquittoBroker) -> None:
+    async with lane_to(broker, keep_alive=1) as lane:
+        await asyncio.sleep(2)  # the broker hangs up after 1.5 s of silence
+        assert lane.statistics()["reconnects"] == 0
+        assert lane.statistics()["pings"] >= 1
+
+
+async def test_tls(start_broker: StartBroker, certificate: tuple[str, str]) -> None:
+    cert, key = certificate
+    broker = start_broker(f"certfile {cert}", f"keyfile {key}")
+    where = Broker("127.0.0.1", broker.port, tls=ssl.create_default_context(cafile=cert))
+    async with Lane(where, client_id="lane") as lane:
+        await lane.publish(numbered(1_000))
+        await lane.flush()
+    with pytest.raises(ConnectionLostError, match="certificate"):
+        await Lane(Broker.parse(f"mqtts://{broker.address}"), client_id="lane", patience=SHORT).open()
 
 
 async def test_wrong_password_is_said_at_once(start_broker: StartBroker, password_file: str) -> None:

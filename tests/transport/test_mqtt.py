@@ -158,6 +158,25 @@ async def test_two_subscriptions_to_one_topic(broker: MosquittoBroker) -> None:
         assert len(await receive(first, 1)) == 1
 
 
+async def test_subscribers_get_only_the_reports_they_want(broker: MosquittoBroker) -> None:
+    async with transport_to(broker, wanted=lambda payload: b"BlockLog" not in payload) as transport:
+        subscription = await transport.subscribe("report")
+        await transport.publish([message(Delivery.REPORT, type=kind) for kind in ("BlockLog", "BlockMessage")])
+        assert [json.loads(payload)["type"] for _, payload in await receive(subscription, 1)] == ["BlockMessage"]
+        assert transport.statistics()["pacing"]["report_unseen"] == 0
+
+
+async def test_overlapping_filters_bring_each_message_once(start_broker: StartBroker) -> None:
+    broker = start_broker("allow_duplicate_messages true")  # other brokers do that by default
+    async with transport_to(broker) as transport:
+        first = await transport.subscribe("inputs/S/J", f"{TOPIC}/request/R/response")
+        second = await transport.subscribe("inputs/S/#", f"{TOPIC}/request/#")
+        wanted = ["inputs/S/J", f"{TOPIC}/request/R/response", "inputs/S/last"]
+        await transport.publish([Outgoing(topic, b"{}", Delivery.CONTROL) for topic in wanted])
+        assert [topic for topic, _ in await receive(second, 3)] == wanted
+        assert [topic for topic, _ in await receive(first, 2)] == wanted[:2]
+
+
 async def test_subscriptions_come_back_after_a_cut(broker: MosquittoBroker, proxy: Proxy) -> None:
     async with transport_to(proxy) as transport, Lane(Broker(port=broker.port), client_id="other") as other:
         subscription = await transport.subscribe("a/b", "report")
