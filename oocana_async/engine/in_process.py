@@ -1,10 +1,12 @@
-"""The executor host of embedded runs: all scopes of a session share one executor in this process."""
+"""The executor host of embedded runs: scopes share one executor in this process, spawned blocks have their own."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
+from oocana_async.engine.own_process import OwnProcessHost
 from oocana_async.engine.scopes import ExecutorStart
 from oocana_async.executor.core import Executor
 from oocana_async.executor.runtime import Runtime
@@ -15,7 +17,7 @@ __all__ = ["InProcessHost"]
 
 
 class InProcessHost:
-    """Starts executors inside this process, over the given transport.
+    """Starts executors inside this process, over the given transport, and processes for blocks with `spawn: true`.
 
     Each scope has its own variables, data directory and package path, as separate processes would have.
 
@@ -31,10 +33,17 @@ class InProcessHost:
         self._own_runtime = Runtime(max_threads=max_threads) if runtime is None else None
         self._runtime = runtime or self._own_runtime
         self._executor: Executor | None = None
-        self._closed = False
+        self._processes = OwnProcessHost(transport, max_threads=max_threads)
 
     async def start(self, spec: ExecutorStart) -> None:
-        """Add a scope; the executor itself is started by the first one."""
+        """Add a scope; the executor itself is started by the first one.
+
+        Raises:
+            OSError: A process cannot be started.
+        """
+        if spec.own_process:
+            await self._processes.start(spec)
+            return
         if self._executor is None:
             session = ExecutorSession(spec.session_id, Path(spec.session_dir))
             if self._own_runtime is not None:
@@ -54,7 +63,10 @@ class InProcessHost:
         )
 
     async def aclose(self) -> None:
-        """End the executor: what runs is cancelled, what is queued is delivered; may be called twice."""
+        """End the executors: what runs is cancelled, what is queued is delivered; may be called twice."""
+        await asyncio.gather(self._processes.aclose(), self._close_executor())
+
+    async def _close_executor(self) -> None:
         executor, self._executor = self._executor, None
         if executor is not None:
             await executor.aclose()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from oocana_async.errors import TransportError
 from oocana_async.executor.arguments import ExecutorArguments, parse_arguments
 from oocana_async.executor.core import Executor
-from oocana_async.executor.leaving import Departure, Reason
+from oocana_async.executor.leaving import Departure, Reason, run_and_leave
 from oocana_async.executor.log_files import set_up_logging
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
@@ -33,22 +33,8 @@ GRACE = 5.0
 
 
 def script() -> NoReturn:
-    """Run as a program.
-
-    Threads of blocks that are stuck would keep the interpreter alive, so this ends the process itself, after
-    everything has been delivered, closed and flushed.
-    """
-    code = 1
-    try:
-        code = main()
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    finally:
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
-        os._exit(code)
+    """Run as a program."""
+    run_and_leave(main)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

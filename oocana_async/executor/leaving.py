@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import logging
 import os
 import select
 import signal
 import stat
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
-__all__ = ["Departure", "Reason"]
+__all__ = ["Departure", "Reason", "run_and_leave"]
 
 
 class Reason(enum.Enum):
@@ -78,3 +81,24 @@ class Departure:
         poll.poll()
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process leaves already
             self._loop.call_soon_threadsafe(self.leave, Reason.ENGINE_GONE)
+
+
+def run_and_leave(main: Callable[[], int]) -> NoReturn:
+    """Call a program's main function, then end this process with its exit code.
+
+    Threads of blocks that are stuck would keep the interpreter alive, so this ends the process itself, after everything
+    has been delivered, closed and flushed.
+    """
+    code = 1
+    try:
+        code = main()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 - shown, then the process ends
+        sys.excepthook(*sys.exc_info())
+    finally:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
