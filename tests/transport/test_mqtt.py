@@ -204,6 +204,26 @@ async def test_all_of_50_000_outputs_arrive_in_order(start_broker: StartBroker) 
         assert transport.statistics()["pacing"]["sessions"]["S"]["reopened"] == 0
 
 
+@pytest.mark.parametrize("reporting", [True, False])
+async def test_many_jobs_at_once_lose_nothing(start_broker: StartBroker, reporting: bool) -> None:
+    broker = start_broker()
+    jobs = [f"J{number}" for number in range(150)]
+    async with Engine(broker) as engine, transport_to(broker) as transport:
+        engine.reporting = reporting
+        await transport.subscribe("report")
+        await transport.publish([message(Delivery.HANDSHAKE, job, type="BlockReady") for job in jobs])
+        for number in range(60):
+            await transport.publish([output(number, job) for job in jobs])
+        await transport.publish([message(Delivery.FINISH, job, type="BlockFinished") for job in jobs])
+        taken = await engine.until(lambda taken: len(taken) == 150 * 62)
+        by_job: dict[str, list[dict[str, Any]]] = {job: [] for job in jobs}
+        for body in taken:
+            by_job[body["job_id"]].append(body)
+        for bodies in by_job.values():
+            assert [body["type"] for body in bodies] == ["BlockReady", *["BlockOutput"] * 60, "BlockFinished"]
+            assert [body["output"] for body in bodies[1:-1]] == list(range(60))
+
+
 async def test_barriers_are_not_seen_by_subscribers(broker: MosquittoBroker, engine: Engine) -> None:
     async with transport_to(broker) as transport:
         subscription = await transport.subscribe(f"{TOPIC}/request/#")
