@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from msgspec import Raw
 
 from oocana_async.engine.flow_state import FlowState
+from oocana_async.engine.graph import SearchContext
 from oocana_async.engine.plan import FlowPlan, TaskWire
 from oocana_async.engine.scopes import RunScope
 from oocana_async.messages.shared import StackFrame
 
-__all__ = ["FlowRun", "Job", "nothing"]
+__all__ = ["FlowRun", "Job", "RootTask", "nothing"]
 
 
 def nothing() -> None:
@@ -105,3 +107,19 @@ class FlowRun:
         self.jobs: dict[str, Job] = {}
         self.error_stack: list[StackFrame] = []
         self.is_over = False
+
+
+class RootTask(msgspec.Struct, frozen=True):
+    """Stands in for the flow when a task is run directly: what its children need.
+
+    Attributes:
+        job_id: the task's job.
+        path: its file.
+        search: for the references in its requests.
+        scope: where its children run.
+    """
+
+    job_id: str
+    path: str
+    search: SearchContext
+    scope: RunScope

@@ -27,23 +27,7 @@ from oocana_async.messages.shared import NULL, StackFrame
 if TYPE_CHECKING:
     from oocana_async.engine.runner import SessionRunner
 
-__all__ = ["Requests", "RootTask"]
-
-
-class RootTask(msgspec.Struct, frozen=True):
-    """Stands in for the flow when a task is run directly: what its children need.
-
-    Attributes:
-        job_id: the task's job.
-        path: its file.
-        search: for the references in its requests.
-        scope: where its children run.
-    """
-
-    job_id: str
-    path: str
-    search: SearchContext
-    scope: RunScope
+__all__ = ["Requests"]
 
 
 class Requests:
@@ -55,14 +39,12 @@ class Requests:
 
     Attributes:
         handlers: type of request -> handler of asking job and request.
-        root_task: set when a task is run directly.
     """
 
     def __init__(self, runner: SessionRunner, starter: Starter) -> None:
         self._runner = runner
         self._starter = starter
         self._resolved: dict[tuple[Path, str], TaskBlock | Graph] = {}
-        self.root_task: RootTask | None = None
         self.handlers: Mapping[type[Any], Callable[[Job, Any], None]] = {
             session.RunBlock: self._run_block,
             session.QueryBlock: self._query_block,
@@ -88,8 +70,8 @@ class Requests:
         if job.flow is not None:
             where, base = job.flow.plan.graph, job.flow.plan.graph.directory
         else:
-            assert self.root_task is not None
-            where, base = self.root_task.search, self.root_task.search.base
+            assert self._runner.root_task is not None
+            where, base = self._runner.root_task.search, self._runner.root_task.search.base
         found = self._resolved.get((base, block))
         if found is None:
             found = self._resolved[base, block] = resolve_block(block, where)
@@ -131,8 +113,8 @@ class Requests:
         """Return job id and path of what is around a job, and its scope."""
         if job.flow is not None:
             return job.flow.job_id, job.flow.plan.path, job.flow.scope
-        assert self.root_task is not None
-        return self.root_task.job_id, self.root_task.path, self.root_task.scope
+        assert self._runner.root_task is not None
+        return self._runner.root_task.job_id, self._runner.root_task.path, self._runner.root_task.scope
 
     def _query_block(self, job: Job, request: session.QueryBlock) -> None:
         try:

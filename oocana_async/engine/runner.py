@@ -1,12 +1,11 @@
-"""Runs one session: feeds messages of executors to flow states and carries out what they answer.
+"""Keeps the books of one session: its jobs and flow jobs, and carries out what flow states ask for.
 
-All decisions about nodes are made by `FlowState`; what a block needs to start is in `starting`, what blocks ask for is
-in `requests`. Nothing here waits: whoever drives it (`pump`) reads the session topic and yields to the loop.
+All decisions about nodes are made by `FlowState`; what a block needs to start is in `starting`, messages of executors
+come through `intake`, what blocks ask for is in `requests`. Nothing here waits.
 """
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections import deque
@@ -17,29 +16,22 @@ import msgspec
 from msgspec import Raw
 
 from oocana_async import topics
-from oocana_async.bus import Bus, BusSubscription
+from oocana_async.bus import Bus
 from oocana_async.engine.actions import Action, EmitOutput, FinishFlow, ReportProgress, StartJob
 from oocana_async.engine.executors import Executors, Spawner
-from oocana_async.engine.graph import Graph
-from oocana_async.engine.jobs import FlowRun, Job
-from oocana_async.engine.plan import FlowPlan, TaskWire
+from oocana_async.engine.jobs import FlowRun, Job, RootTask
+from oocana_async.engine.plan import TaskWire
 from oocana_async.engine.records import RunRecord
 from oocana_async.engine.reports import Reporter
-from oocana_async.engine.requests import Requests, RootTask
 from oocana_async.engine.scopes import ExecutorHost, ScopeMap
 from oocana_async.engine.starting import Starter
 from oocana_async.engine.upstream import Selection
-from oocana_async.messages import encode_message, session
-from oocana_async.messages.dispatch import BlockInputs
-from oocana_async.messages.session import decode_session
-from oocana_async.messages.shared import RawMap, StackFrame
+from oocana_async.messages.shared import OutputTarget, RawMap, StackFrame
 
 __all__ = ["SessionOutcome", "SessionRunner", "job_ids"]
 
-_log = logging.getLogger(__name__)
-
 _SLICE = 256
-"""Messages, or actions, that are handled before the loop gets its turn."""
+"""Actions that are carried out before the loop gets its turn."""
 
 
 class SessionOutcome(msgspec.Struct, frozen=True):
@@ -90,6 +82,7 @@ class SessionRunner:
         self.executors = Executors(host, scopes, spawner, publish=self.publish, fail=self.fail_jobs)
         self.jobs: dict[str, Job] = {}
         self.root: FlowRun | None = None
+        self.root_task: RootTask | None = None
         self._bus = bus
         self._root_job: Job | None = None
         self._loose: set[str] = set()
@@ -97,56 +90,13 @@ class SessionRunner:
         self._work: deque[tuple[FlowRun, Action]] = deque()
         self._is_draining = False
         self._is_continuing = False
-        self._starter = Starter(self, env=dict(env or {}))
-        self._requests = Requests(self, self._starter)
+        self.starter = Starter(self, env=dict(env or {}))
         self._perform: dict[type[Any], Callable[[FlowRun, Any], None]] = {
-            StartJob: self._starter.start_node,
+            StartJob: self.starter.start_node,
             EmitOutput: self._emit,
             ReportProgress: self._progress,
             FinishFlow: self._finish_flow,
         }
-        self._handlers: dict[type[Any], Callable[[Job, Any], None]] = {
-            session.BlockReady: self._on_ready,
-            session.BlockOutput: self._on_output,
-            session.BlockOutputs: self._on_outputs,
-            session.BlockProgress: self._on_progress,
-            session.BlockFinished: self._on_finished,
-            session.BlockError: self._on_error,
-            **self._requests.handlers,
-        }
-
-    async def pump(self, subscription: BusSubscription) -> None:
-        """Handle the messages of the session topic until the session is over.
-
-        The subscription makes producers wait while it is full, so back pressure ends here. A report subscriber that
-        wants to be waited for makes the engine wait.
-        """
-        while self.outcome is None:
-            batch = await subscription.receive_many()
-            if not batch:
-                return
-            for start in range(0, len(batch), _SLICE):
-                for message in batch[start : start + _SLICE]:
-                    self.handle(message.payload)
-                await self._bus.wait_for_room(topics.REPORT)
-                await self.spawner.breathe()
-
-    def handle(self, payload: bytes) -> None:
-        """Take one message of the session topic; a bad one is logged and skipped."""
-        try:
-            message = decode_session(payload)
-        except msgspec.DecodeError as error:
-            _log.warning("%s: message skipped: %s", topics.session(self.session_id), error)
-            return
-        if message is None or message.session_id != self.session_id or self.outcome is not None:
-            return
-        if isinstance(message, session.ExecutorReady):
-            self.executors.on_ready(message)
-            return
-        job = self.jobs.get(message.job_id)
-        if job is not None:
-            self._handlers[type(message)](job, message)
-            self.drain()
 
     def drain(self) -> None:
         """Carry out what flow states asked for; a large rest goes on in a task, slice by slice."""
@@ -182,7 +132,7 @@ class SessionRunner:
         for action in actions:
             self._work.append((flow, action))
 
-    # What the starter and the requests use -------------------------------------------------------------------------
+    # -- what intake, starter and requests use ----------------------------------------------------------------------
 
     def register(self, job: Job) -> None:
         """Take a job into the books; its messages are listened to from now on."""
@@ -205,10 +155,6 @@ class SessionRunner:
             self.report.nodes_will_run(flow, *_nodes_will_run(flow, selection))
         self.act(flow, flow.state.start(inputs or {}))
 
-    def plan(self, graph: Graph) -> FlowPlan:
-        """Return the plan of a graph, made once."""
-        return self._starter.plan(graph)
-
     def start_root_flow(self, flow: FlowRun, inputs: RawMap | None, selection: Selection | None) -> None:
         """Run the target, a flow."""
         self.root = flow
@@ -217,8 +163,8 @@ class SessionRunner:
     def start_root_task(self, job: Job, root: RootTask, wire: TaskWire) -> None:
         """Run the target, a task; the session ends with it and its children."""
         self._root_job = job
-        self._requests.root_task = root
-        self._starter.run_task(job, wire, root.scope)
+        self.root_task = root
+        self.starter.run_task(job, wire, root.scope)
 
     def end(
         self,
@@ -259,10 +205,21 @@ class SessionRunner:
             self.end(job, error="Timeout")
             self.drain()
 
-    def value(self, job: Job, handle: str, value: Raw) -> None:
-        """Report and deliver one value of a block that runs inside the engine."""
-        self._on_output(job, session.BlockOutput(self.session_id, job.job_id, handle, value))
-        self.drain()
+    def output(self, job: Job, handle: str, value: Raw, target: OutputTarget | None = None) -> None:
+        """Report and deliver one value of a block."""
+        self.report.block_output(job, handle, value)
+        if job.flow is None:
+            self._record_output(job, {handle: value})
+        else:
+            self.act(job.flow, job.flow.state.on_output(job.job_id, handle, value, target))
+
+    def outputs(self, job: Job, values: RawMap) -> None:
+        """Report and deliver values on several handles of a block."""
+        self.report.block_outputs(job, values)
+        if job.flow is None:
+            self._record_output(job, values)
+        else:
+            self.act(job.flow, job.flow.state.on_outputs(job.job_id, values))
 
     def close(self, outcome: SessionOutcome) -> None:
         """End the session: everything that still runs is dropped."""
@@ -278,51 +235,7 @@ class SessionRunner:
         self.executors.close()
         self.on_outcome(outcome)
 
-    # Messages of executors ----------------------------------------------------------------------------------------
-
-    def _on_ready(self, job: Job, _: session.BlockReady) -> None:
-        wire = job.wire
-        if wire is None:
-            return  # answered before: the inputs of a job are handed out once
-        job.wire = None
-        message = BlockInputs(
-            session_id=self.session_id,
-            job_id=job.job_id,
-            stacks=job.stacks,
-            inputs=job.inputs,
-            inputs_def=wire.inputs_def,
-            inputs_def_patch=wire.patches,
-            block_path=job.block_path,
-        )
-        job.inputs = None
-        self.publish(topics.inputs(self.session_id, job.job_id), encode_message(message))
-
-    def _on_output(self, job: Job, message: session.BlockOutput) -> None:
-        self.report.block_output(job, message.handle, message.output)
-        if job.flow is None:
-            self._record_output(job, {message.handle: message.output})
-            return
-        target = message.options.target if message.options is not None else None
-        self.act(job.flow, job.flow.state.on_output(job.job_id, message.handle, message.output, target))
-
-    def _on_outputs(self, job: Job, message: session.BlockOutputs) -> None:
-        self.report.block_outputs(job, message.outputs)
-        if job.flow is None:
-            self._record_output(job, message.outputs)
-            return
-        self.act(job.flow, job.flow.state.on_outputs(job.job_id, message.outputs))
-
-    def _on_progress(self, job: Job, message: session.BlockProgress) -> None:
-        if job.flow is not None:
-            self.act(job.flow, job.flow.state.on_progress(job.job_id, message.progress))
-
-    def _on_finished(self, job: Job, message: session.BlockFinished) -> None:
-        self.finish(job, message.result, message.error)
-
-    def _on_error(self, job: Job, message: session.BlockError) -> None:
-        self.report.block_error(job, message.error)
-
-    # Actions of flow states ---------------------------------------------------------------------------------------
+    # -- actions of flow states --------------------------------------------------------------------------------------
 
     def _emit(self, flow: FlowRun, action: EmitOutput) -> None:
         self.report.flow_output(flow, action.handle, action.value)
@@ -350,7 +263,7 @@ class SessionRunner:
         else:
             self.close(SessionOutcome(f"flow {flow.plan.path} failed.", action.error, flow.error_stack))
 
-    # Books --------------------------------------------------------------------------------------------------------
+    # -- books -------------------------------------------------------------------------------------------------------
 
     def _remove(self, job: Job, at: int | None, error: str | None) -> None:
         self.jobs.pop(job.job_id, None)

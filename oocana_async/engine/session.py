@@ -17,23 +17,19 @@ from oocana_async.bus import Bus, BusSubscription, Overflow
 from oocana_async.encoding import encode
 from oocana_async.engine.cache import InputCache
 from oocana_async.engine.children import fill_inputs
-from oocana_async.engine.directories import Directories, prepare_directories, workspace_scope
+from oocana_async.engine.directories import Directories, prepare_directories
 from oocana_async.engine.environment import variables_on_top
 from oocana_async.engine.events import EventStream, RawEventStream
-from oocana_async.engine.flow_state import FlowState
-from oocana_async.engine.graph import Graph, SearchContext, TaskBlock
-from oocana_async.engine.jobs import FlowRun, Job
+from oocana_async.engine.graph import Graph, TaskBlock
+from oocana_async.engine.intake import Intake
+from oocana_async.engine.launch import start_flow, start_task
 from oocana_async.engine.loading import LoadedTarget, load_target
-from oocana_async.engine.packages import installed_versions
-from oocana_async.engine.plan import TaskWire
 from oocana_async.engine.records import RunRecord, RunResult, Status
 from oocana_async.engine.reports import Reporter
-from oocana_async.engine.requests import RootTask
 from oocana_async.engine.runner import SessionOutcome, SessionRunner
 from oocana_async.engine.scopes import ExecutorHost, ScopeMap
 from oocana_async.engine.support import check_executors
 from oocana_async.engine.tasks import TaskOwner
-from oocana_async.engine.upstream import Selection, select_upstream
 from oocana_async.errors import ClosedError, EncodingError, LoadError
 from oocana_async.messages.report import ErrorInfo
 
@@ -88,7 +84,6 @@ class Session:
         self._reporter: Reporter | None = None
         self._runner: SessionRunner | None = None
         self._loaded: LoadedTarget | None = None
-        self._root: FlowRun | None = None
         self._cancelled = False
         self._started_at = self._finished_at = 0
         self._over = asyncio.Event()
@@ -252,14 +247,29 @@ class Session:
         if self._cancelled:
             runner.close(SessionOutcome(CANCELLED))
             return
-        tasks.spawn(f"messages of {self.session_id}", lambda: runner.pump(self._intake))
-        self._start(runner, root)
-        runner.drain()
+        tasks.spawn(f"messages of {self.session_id}", lambda: Intake(runner, self._bus).run(self._intake))
+        self._launch(runner, root)
         try:
             await self._over.wait()
         finally:
             self._intake.close()
             tasks.cancel_all()
+
+    def _launch(self, runner: SessionRunner, root: Graph | TaskBlock) -> None:
+        options = self._options
+        inputs = fill_inputs(self._inputs, root.inputs_def) or None
+        if isinstance(root, TaskBlock):
+            start_task(runner, root, self._path, inputs, options.search_paths)
+        else:
+            start_flow(
+                runner,
+                root,
+                inputs,
+                nodes=options.nodes,
+                cached=InputCache().load(root) if options.use_cache else {},
+                keep_latest=options.save_cache,
+            )
+        runner.drain()
 
     def _on_outcome(self, outcome: SessionOutcome) -> None:
         self._finish_report(outcome)
@@ -283,43 +293,12 @@ class Session:
             stream.close()
         self._save_cache()
 
-    # -- start -------------------------------------------------------------------------------------------------------
-
-    def _start(self, runner: SessionRunner, root: Graph | TaskBlock) -> None:
-        inputs = fill_inputs(self._inputs, root.inputs_def) or None
-        if isinstance(root, TaskBlock):
-            job = Job(runner.new_job_id(), None, [], inputs=inputs)
-            wire = TaskWire(root, root.inputs_def, root.outputs_def)
-            runner.start_root_task(job, self._root_task(job, root), wire)
-        else:
-            self._start_flow(runner, root, inputs)
-
-    def _root_task(self, job: Job, task: TaskBlock) -> RootTask:
-        paths = tuple(Path(path).expanduser().absolute() for path in self._options.search_paths)
-        search = SearchContext(task.directory, paths, installed_versions(paths))
-        return RootTask(job.job_id, str(self._path), search, workspace_scope(task))
-
-    def _start_flow(self, runner: SessionRunner, graph: Graph, inputs: dict[str, Raw] | None) -> None:
-        options = self._options
-        plan = runner.plan(graph)
-        preloaded = InputCache().load(graph) if options.use_cache else {}
-        selection: Selection | None = None
-        if options.nodes:
-            selection = select_upstream(graph, options.nodes, preloaded)
-            for node_id, handle in selection.stale:
-                preloaded[node_id].pop(handle, None)
-        state = FlowState(plan, runner.new_job_id, preloaded=preloaded, keep_latest=options.save_cache)
-        if selection is not None:
-            state.allow_only(selection.allowed)
-        scope = workspace_scope(graph)
-        self._root = FlowRun(runner.new_job_id(), plan, state, job=None, scope=scope, outer=scope)
-        runner.start_root_flow(self._root, inputs, selection)
-
     # -- end ---------------------------------------------------------------------------------------------------------
 
     def _save_cache(self) -> None:
-        if self._root is not None and self._root.state.latest is not None:
-            InputCache().save(self._root.plan.graph, self._root.state.latest)
+        root = self._runner.root if self._runner is not None else None
+        if root is not None and root.state.latest is not None:
+            InputCache().save(root.plan.graph, root.state.latest)
 
     def _summary(self, outcome: SessionOutcome) -> RunResult:
         cancelled = outcome.error == CANCELLED and self._cancelled

@@ -96,7 +96,8 @@ class ShellJob:
             text = line.decode(errors="replace").removesuffix("\n").removesuffix("\r")
             lines.append(text)
             self._runner.report.block_log(self._job, text, stdio)
-        self._runner.value(self._job, stdio, Raw(msgspec.json.encode("\n".join(lines))))
+        self._runner.output(self._job, stdio, Raw(msgspec.json.encode("\n".join(lines))))
+        self._runner.drain()
 
     def _finish(self, error: str | None) -> None:
         self._job.stop = nothing
