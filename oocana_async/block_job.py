@@ -75,8 +75,8 @@ class BlockJob:
         Raises:
             ValueError: `fn` is not callable.
         """
-        self._add("output", fn)
         with self._lock:
+            self._add("output", fn)
             missed = [] if self._iterated else list(self._outputs)
             if missed:
                 self._outputs.clear()
@@ -198,9 +198,11 @@ class BlockJob:
         with self._lock:
             if self._ended:
                 return
-            if self._iterated or "output" not in self._callbacks:
+            has_callback = "output" in self._callbacks
+            if self._iterated or not has_callback:
                 self._outputs.extend(values.items())
-            self._call("output", values)
+            if has_callback:
+                self._call("output", values)
         self._wake()
 
     def _call(self, kind: str, value: Any) -> None:
