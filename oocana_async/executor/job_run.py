@@ -15,10 +15,10 @@ import msgspec
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
 from oocana_async.errors import HandleError, JobCancelledError, OocanaError, ScriptletError, StateError
-from oocana_async.executor.calling import Call, check_result, plan_call, settle
+from oocana_async.executor.callee import Callee, ScriptletCallee
+from oocana_async.executor.calling import Call, check_result, settle
 from oocana_async.executor.current import enter_job
 from oocana_async.executor.job_output import JobOutput
-from oocana_async.executor.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorSession
 from oocana_async.executor.tracebacks import exit_error, format_exception
@@ -31,7 +31,7 @@ from oocana_async.handles.secrets import SecretsFile
 from oocana_async.handles.var_store import VarStore
 from oocana_async.job import Channel, JobIdentity, JobLink, JobState, Surroundings
 from oocana_async.messages import encode_message
-from oocana_async.messages.dispatch import BlockInputs, BlockPayload, PythonOptions
+from oocana_async.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
 from oocana_async.messages.session import BlockFinished
 from oocana_async.messages.shared import StackFrame
 from oocana_async.requests import Exchange
@@ -42,8 +42,6 @@ from oocana_async.transport.base import Delivery
 __all__ = ["JobHome", "JobRun", "RunState"]
 
 log = logging.getLogger(__name__)
-
-CONTEXT_TYPES = (Context, SyncContext)
 
 
 class JobHome(Protocol):
@@ -97,9 +95,16 @@ class JobRun:
     """One job. `run()` is a task on the I/O loop; the block's code runs on a block loop or in a worker thread.
 
     Whatever happens, exactly one BlockFinished is sent.
+
+    Args:
+        home: what the job shares with others.
+        payload: the job.
+        callee: what it calls; None for the function that a BlockPayload names.
     """
 
-    def __init__(self, home: JobHome, payload: BlockPayload) -> None:
+    def __init__(
+        self, home: JobHome, payload: BlockPayload | ServiceBlockPayload, callee: Callee | None = None
+    ) -> None:
         self.payload = payload
         self.job_id = payload.job_id
         self.stacks: list[StackFrame] = payload.stacks
@@ -112,9 +117,11 @@ class JobRun:
         self._link = self._make_link(None)
         self._cancel_reason: str | None = None
         self._output: JobOutput | None = None
-        options = payload.executor.options or PythonOptions()
-        self._entry = options.entry or DEFAULT_ENTRY
-        self._function = options.function or DEFAULT_FUNCTION
+        self._waiting: asyncio.Future[Any] = self._inputs
+        if callee is None:
+            assert isinstance(payload, BlockPayload)
+            callee = ScriptletCallee(home.runtime.loader, payload)
+        self._callee = callee
 
     @property
     def state(self) -> RunState:
@@ -147,8 +154,8 @@ class JobRun:
         if self._cancel_reason is None:
             self._cancel_reason = reason
             self._link.cancel()
-            if not self._inputs.done():
-                self._inputs.cancel()
+            if not self._waiting.done():
+                self._waiting.cancel()
             runtime = self._home.runtime
             if not runtime.loops.cancel(self.job_id):
                 runtime.workers.cancel(self.job_id)
@@ -184,10 +191,12 @@ class JobRun:
     async def _wait_for_inputs(self) -> BlockInputs | None:
         deadline = self._home.session.inputs_deadline
         try:
-            return await (self._inputs if deadline is None else asyncio.wait_for(self._inputs, deadline))
+            inputs = await (self._inputs if deadline is None else asyncio.wait_for(self._inputs, deadline))
+            await self._pass_gate()
+            return inputs
         except TimeoutError:
             self._end(error=f"no inputs came for job {self.job_id} within {deadline:g} s of BlockReady")
-        except HandleError as error:
+        except (HandleError, ScriptletError) as error:
             self._end(error=str(error))
         except asyncio.CancelledError:
             if self._cancel_reason is None:
@@ -195,10 +204,18 @@ class JobRun:
             self._end(error=self._cancel_text())
         return None
 
+    async def _pass_gate(self) -> None:
+        gate = self._callee.gate()
+        if gate is not None:
+            self._waiting = gate
+            if self._cancel_reason is not None:
+                gate.cancel()
+            await gate
+
     async def _execute(self, inputs: BlockInputs) -> None:
         """Load the scriptlet where its kind is not known yet, then call it where its kind belongs."""
         runtime = self._home.runtime
-        key = (self.payload.dir, self._entry, self._function)
+        key = self._callee.key
         block = contextvars.copy_context()
         self._output = block.run(enter_job, self._link, tee=runtime.tee)
         call: Call | None = None
@@ -225,8 +242,7 @@ class JobRun:
     # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
 
     def _load(self, key: tuple[str, str, str]) -> Call:
-        scriptlet = self._home.runtime.loader.load(self._entry, self._function, directory=self.payload.dir)
-        call = plan_call(scriptlet.function, context_types=CONTEXT_TYPES)
+        call = self._callee.load()
         self._home.runtime.note_kind(key, is_async=call.is_async)
         return call
 

@@ -1,0 +1,73 @@
+"""What a job calls: the function of a scriptlet, found when the job has its inputs (protocol.md 7.1, 7.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from oocana_async.context import Context
+from oocana_async.executor.calling import Call, plan_call
+from oocana_async.executor.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
+from oocana_async.executor.runtime import Loader
+from oocana_async.messages.dispatch import BlockPayload, PythonOptions
+from oocana_async.sync import SyncContext
+
+__all__ = ["CONTEXT_TYPES", "Callee", "ScriptletCallee"]
+
+CONTEXT_TYPES = (Context, SyncContext)
+
+
+class Callee(Protocol):
+    """Finds what a job calls."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What is called: jobs with the same key call the same function, of the same kind."""
+
+    def gate(self) -> asyncio.Future[None] | None:
+        """Return what the job has to wait for first, a future of its own; None for nothing. On the I/O loop.
+
+        An error of the future ends the job: its text for a ScriptletError.
+        """
+
+    def load(self) -> Call:
+        """Return how to call the function; in the block's thread.
+
+        Raises:
+            ScriptletError: There is no such function.
+            BaseException: Whatever its module raises.
+        """
+
+
+class ScriptletCallee:
+    """The function of a task block.
+
+    Args:
+        loader: finds it.
+        payload: says where.
+    """
+
+    def __init__(self, loader: Loader, payload: BlockPayload) -> None:
+        options = payload.executor.options or PythonOptions()
+        self._loader = loader
+        self._directory = payload.dir
+        self._entry = options.entry or DEFAULT_ENTRY
+        self._function = options.function or DEFAULT_FUNCTION
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Directory, file and name of the function."""
+        return (self._directory, self._entry, self._function)
+
+    def gate(self) -> None:
+        """Return None: a scriptlet can be called at once."""
+
+    def load(self) -> Call:
+        """Return how to call the function; in the block's thread.
+
+        Raises:
+            ScriptletError: The file cannot be imported, or has no such function.
+            BaseException: Whatever the file raises.
+        """
+        scriptlet = self._loader.load(self._entry, self._function, directory=self._directory)
+        return plan_call(scriptlet.function, context_types=CONTEXT_TYPES)
