@@ -124,7 +124,7 @@ class FlowPlan:
         total_weight: sum of the weights of all nodes.
     """
 
-    __slots__ = ("graph", "nodes", "path", "start", "total_weight")
+    __slots__ = ("_handles", "graph", "nodes", "path", "start", "total_weight")
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -132,3 +132,12 @@ class FlowPlan:
         self.nodes = {node_id: NodePlan(node) for node_id, node in graph.nodes.items()}
         self.start = tuple(plan for plan in self.nodes.values() if plan.starts_at_once)
         self.total_weight = float(sum(plan.weight for plan in self.nodes.values()))
+        self._handles: dict[str, list[str]] | None = None
+
+    def connected_outputs(self, node_id: str) -> list[str]:
+        """Return the output handles of a node that lead somewhere."""
+        if self._handles is None:
+            self._handles = {}
+            for source, handle in self.graph.targets:
+                self._handles.setdefault(source, []).append(handle)
+        return self._handles.get(node_id, [])

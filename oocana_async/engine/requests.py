@@ -177,7 +177,7 @@ def _child_scope(reference: str, block: TaskBlock | Graph, scope: RunScope) -> R
 
 def _downstream(flow: FlowRun, node_id: str, wanted: list[str] | None) -> dict[str, dict[str, list[dict[str, Any]]]]:
     graph = flow.plan.graph
-    handles = wanted if wanted is not None else [handle for source, handle in graph.targets if source == node_id]
+    handles = wanted if wanted is not None else flow.plan.connected_outputs(node_id)
     found = {}
     for handle in handles:
         targets = graph.targets.get((node_id, handle), ())

@@ -58,10 +58,10 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
 _Limit = tuple[str, type | tuple[type, ...], Callable[[Any, Any], bool], str]
 
 _LIMITS: tuple[_Limit, ...] = (
-    ("minLength", str, lambda value, limit: len(value) >= limit, "{value} is shorter than {limit} characters"),
-    ("maxLength", str, lambda value, limit: len(value) <= limit, "{value} is longer than {limit} characters"),
-    ("minItems", list, lambda value, limit: len(value) >= limit, "{value} has less than {limit} items"),
-    ("maxItems", list, lambda value, limit: len(value) <= limit, "{value} has more than {limit} items"),
+    ("minLength", str, lambda value, limit: len(value) >= limit, "{value} is shorter than {limit} character{s}"),
+    ("maxLength", str, lambda value, limit: len(value) <= limit, "{value} is longer than {limit} character{s}"),
+    ("minItems", list, lambda value, limit: len(value) >= limit, "{value} has less than {limit} item{s}"),
+    ("maxItems", list, lambda value, limit: len(value) <= limit, "{value} has more than {limit} item{s}"),
 )
 
 
@@ -82,7 +82,7 @@ def _faults(schema: Mapping[str, Any] | bool, value: Any) -> Iterator[str]:
 def _type_faults(schema: Mapping[str, Any], value: Any) -> Iterator[str]:
     wanted = schema.get("type")
     names = [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else []
-    known = [name for name in names if name in _TYPES]
+    known = sorted(name for name in names if name in _TYPES)
     if known and not any(_TYPES[name](value) for name in known):
         listed = ", ".join(f'"{name}"' for name in known)
         yield f"{_show(value)} is not of type{'' if len(known) == 1 else 's'} {listed}"
@@ -102,7 +102,7 @@ def _limit_faults(schema: Mapping[str, Any], value: Any) -> Iterator[str]:
     for keyword, kind, fits, text in _LIMITS:
         limit = schema.get(keyword)
         if isinstance(value, kind) and isinstance(limit, int) and not fits(value, limit):
-            yield text.format(value=_show(value), limit=limit)
+            yield text.format(value=_show(value), limit=limit, s="" if limit == 1 else "s")
 
 
 def _object_faults(schema: Mapping[str, Any], value: dict[str, Any]) -> Iterator[str]:
