@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from oocana_async.cli.failures import ExitCode, UsageError, say
+
+if TYPE_CHECKING:
+    import argparse
+
+    from oocana_async.cli.signals import Signals
 
 __all__ = ["main"]
 
@@ -24,29 +29,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 success, 1 something failed, 2 wrong usage or an unreadable manifest, 130 interrupted.
     """
-    from oocana_async.cli.signals import Interrupted, Signals
+    code = _guarded(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        from oocana_async.cli.leaving import leave_in_time
 
-    with Signals() as signals:
-        try:
-            return _run(sys.argv[1:] if argv is None else argv, signals)
-        except UsageError as error:
-            say(f"oocana-async: {error}")
-            return ExitCode.USAGE
-        except BrokenPipeError:
-            _drop_stdout()
-            return ExitCode.BROKEN_PIPE
-        except (Interrupted, KeyboardInterrupt):
-            say("interrupted")
-            return signals.exit_code
-        except SystemExit as leaving:
-            return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        leave_in_time(code)
+    return code
 
 
-def _run(argv: Sequence[str], signals: Any) -> int:
+def _guarded(argv: Sequence[str]) -> int:
     if argv and argv[0] == "executor":
         from oocana_async.executor.entry import main as executor_main
 
-        return int(executor_main(list(argv[1:])) or 0)
+        return executor_main(list(argv[1:]))
+    try:
+        from oocana_async.cli.signals import Signals
+
+        with Signals() as signals:
+            return _handled(argv, signals)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _handled(argv: Sequence[str], signals: Signals) -> int:
+    from oocana_async.cli.signals import Interrupted
+
+    try:
+        return _run(argv, signals)
+    except UsageError as error:
+        say(f"oocana-async: {error}")
+        return ExitCode.USAGE
+    except BrokenPipeError:
+        _drop_stdout()
+        return ExitCode.BROKEN_PIPE
+    except (Interrupted, KeyboardInterrupt):
+        say("interrupted")
+        return signals.exit_code
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+
+
+def _run(argv: Sequence[str], signals: Signals) -> int:
     from oocana_async.cli.arguments import parse
 
     options = parse(argv)
@@ -56,7 +79,7 @@ def _run(argv: Sequence[str], signals: Any) -> int:
     return code
 
 
-def _command(options: Any, signals: Any) -> int:
+def _command(options: argparse.Namespace, signals: Signals) -> int:
     if options.command == "run":
         from oocana_async.cli.running import run_command
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from oocana_async.cli.failures import ExitCode, UsageError, say
-from oocana_async.cli.machine_stdout import machine_stdout
 from oocana_async.cli.options import env_file
-from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_task
+from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_target
 from oocana_async.cli.signals import Signals
 from oocana_async.cli.sinks import JsonLines, LogSink, PlainSink, QuietSink, Sink
 from oocana_async.cli.suiting import check_suits
+from oocana_async.cli.writing import Writer, machine_stdout
 from oocana_async.engine.api import RunResult, Session, Status, open_session
 from oocana_async.engine.environment import variables_on_top
 from oocana_async.engine.events import RawEventStream
@@ -104,8 +104,7 @@ def _make_directories(options: argparse.Namespace) -> None:
 
 def _load(options: argparse.Namespace) -> LoadedTarget:
     if is_scriptlet(options.target):
-        task = scriptlet_task(options.target, options.inputs or ())
-        return LoadedTarget(task, task.directory / str(getattr(task.executor, "entry", "")))
+        return scriptlet_target(options.target, options.inputs or (), search_paths=options.search_paths)
     return load_target(options.target, search_paths=options.search_paths, nodes_inputs=options.nodes_inputs)
 
 
@@ -142,9 +141,9 @@ def _record_sinks(options: argparse.Namespace, signals: Signals, stack: contextl
             file = stack.enter_context(options.report.open("wb", buffering=0))
         except OSError as error:
             raise UsageError(f"--report: cannot write {options.report}: {error.strerror}") from error
-        sinks.append(JsonLines(file, signals))
+        sinks.append(JsonLines(Writer(signals, descriptor=file.fileno())))
     if options.json:
-        sinks.append(JsonLines(stack.enter_context(machine_stdout()), signals))
+        sinks.append(JsonLines(stack.enter_context(machine_stdout(signals))))
     return sinks
 
 
@@ -159,7 +158,7 @@ def _view_sinks(options: argparse.Namespace, signals: Signals) -> list[Sink]:
         from oocana_async.cli.live_sink import LiveSink
 
         return [LiveSink(out, _now)]
-    return [PlainSink(out, _now, signals)]
+    return [PlainSink(Writer.of(out, signals), _now)]
 
 
 def _now() -> int:
@@ -220,7 +219,7 @@ async def _watch(session: Session, sinks: Sequence[Sink]) -> RunResult:
         await asyncio.wait((reader,))
         stream.close()
         ticker.cancel()
-        await asyncio.wait((ticker,))
+        await asyncio.gather(reader, ticker, return_exceptions=True)
 
 
 async def _read(stream: RawEventStream, sinks: Sequence[Sink]) -> None:

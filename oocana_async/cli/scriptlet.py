@@ -12,11 +12,14 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from oocana_async.engine.graph import Place, PythonExecutor, TaskBlock
+from oocana_async.engine.graph import Place, PythonExecutor, SearchContext, TaskBlock
+from oocana_async.engine.loading import LoadedTarget
+from oocana_async.engine.lookup import clean
+from oocana_async.engine.packages import installed_versions
 from oocana_async.errors import LoadError, ManifestError
 from oocana_async.messages.shared import InputHandle, OutputHandle
 
-__all__ = ["is_scriptlet", "output_names", "scriptlet_task"]
+__all__ = ["is_scriptlet", "output_names", "scriptlet_target", "scriptlet_task"]
 
 MAX_NAME = 100
 """Characters of a text that may still be the name of a handle."""
@@ -51,6 +54,24 @@ def scriptlet_task(target: str, inputs: Iterable[str]) -> TaskBlock:
         outputs_def={name: OutputHandle(name) for name in output_names(tree)},
         source=Place(path),
     )
+
+
+def scriptlet_target(target: str, inputs: Iterable[str], *, search_paths: Iterable[Path] = ()) -> LoadedTarget:
+    """Return a Python file as something that the engine runs.
+
+    Args:
+        target: the file.
+        inputs: names of the inputs that are given.
+        search_paths: where the blocks that it runs are looked for.
+
+    Raises:
+        LoadError: The file cannot be read, is no Python, or has no `main`.
+    """
+    task = scriptlet_task(target, inputs)
+    paths = tuple(clean(path) for path in search_paths)
+    search = SearchContext(task.directory, paths, installed_versions(paths))
+    assert task.source is not None
+    return LoadedTarget(task, task.source.path, search=search)
 
 
 def _parse(path: Path) -> ast.Module:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import threading
 from collections.abc import Coroutine, Iterator
 from types import FrameType, TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Interrupted", "Signals"]
 
@@ -67,6 +69,8 @@ class Signals:
         Raises:
             Interrupted: A signal came, and the coroutine ended by being cancelled.
         """
+        import asyncio  # late: signals are handled before the half of a start-up that this is
+
         try:
             with asyncio.Runner() as runner:
                 return runner.run(self._watch(main))
@@ -74,6 +78,8 @@ class Signals:
             raise Interrupted from None
 
     async def _watch(self, main: Coroutine[Any, Any, T]) -> T:
+        import asyncio
+
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         try:
             if self._received:
@@ -84,11 +90,14 @@ class Signals:
             self._loop = self._task = None
 
     @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Around a call that may block the main thread: a signal raises `Interrupted` in it."""
+    def interruptible(self) -> Iterator[bool]:
+        """Around a call that may block the main thread: a signal raises `Interrupted` in it.
+
+        Yields whether one has come already; then no further one may be waited for.
+        """
         self._is_writing = True
         try:
-            yield
+            yield bool(self._received)
         finally:
             self._is_writing = False
 

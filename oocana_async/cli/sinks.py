@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TextIO
+from typing import Protocol
 
 import msgspec
 
 from oocana_async.cli.failures import say
-from oocana_async.cli.signals import Signals
 from oocana_async.cli.view.entries import Entry, EntryKind
 from oocana_async.cli.view.plain import closing_lines, entry_lines, failure_lines, summary_lines
 from oocana_async.cli.view.state import RunView
+from oocana_async.cli.writing import Writer
 from oocana_async.messages.report import decode_report
 
 __all__ = ["JsonLines", "LogSink", "PlainSink", "QuietSink", "Sink", "ViewSink"]
@@ -32,35 +32,19 @@ class Sink(Protocol):
         """Write what is to be said at the end; called once, also when the run was interrupted."""
 
 
-class ByteFile(Protocol):
-    """A file that may take less than it is given, as unbuffered files do."""
-
-    def write(self, data: memoryview, /) -> int | None:
-        """Write bytes and return how many were taken."""
-
-    def flush(self) -> None:
-        """Hand on what is buffered."""
-
-
 class JsonLines:
     """Writes each event as one line, at once, so that whoever reads is never behind.
 
     Args:
-        file: where to; stays open.
-        signals: a write to a full pipe gives way to Ctrl-C.
+        writer: where to.
     """
 
-    def __init__(self, file: ByteFile, signals: Signals) -> None:
-        self._file = file
-        self._signals = signals
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     def take(self, payloads: Sequence[bytes]) -> None:
         """Write a batch."""
-        with self._signals.interruptible():
-            rest = memoryview(b"".join([payload + b"\n" for payload in payloads]))
-            while rest:
-                rest = rest[self._file.write(rest) or 0 :]
-            self._file.flush()
+        self._writer.data(b"".join([payload + b"\n" for payload in payloads]))
 
     def tick(self) -> None:
         """Do nothing."""
@@ -106,15 +90,13 @@ class PlainSink(ViewSink):
     """Plain lines: failures on stderr, everything else on stdout.
 
     Args:
-        out: where to.
+        writer: where to.
         now: milliseconds since the epoch.
-        signals: a write to a full pipe gives way to Ctrl-C.
     """
 
-    def __init__(self, out: TextIO, now: Callable[[], int], signals: Signals) -> None:
+    def __init__(self, writer: Writer, now: Callable[[], int]) -> None:
         super().__init__(now)
-        self._out = out
-        self._signals = signals
+        self._writer = writer
 
     def show(self, entries: Sequence[Entry]) -> None:
         """Write entries, each run of those for the same stream at once."""
@@ -136,15 +118,8 @@ class PlainSink(ViewSink):
         super().close()
 
     def _write(self, lines: Sequence[str]) -> None:
-        if not lines:
-            return
-        text = "\n".join(lines) + "\n"
-        with self._signals.interruptible():
-            try:
-                self._out.write(text)
-            except UnicodeEncodeError:
-                self._out.write(text.encode("ascii", "backslashreplace").decode())
-            self._out.flush()
+        if lines:
+            self._writer.text("\n".join(lines) + "\n")
 
 
 class QuietSink(ViewSink):

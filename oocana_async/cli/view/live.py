@@ -131,7 +131,7 @@ def summary_renderable(view: RunView, now: int) -> RenderableType:
     lines: list[RenderableType] = [table] if nodes else []
     if len(nodes) > MAX_SUMMARY:
         lines.append(Text(f"... {len(nodes) - MAX_SUMMARY} more nodes", style="dim"))
-    ended_well = view.error is None and view.finished_at is not None
+    ended_well = view.error is None and not view.was_interrupted
     lines += [Text(line, style="bold green" if ended_well else "bold red") for line in closing_lines(view, now)]
     return Group(*lines)
 

@@ -85,11 +85,17 @@ class NodeView:
         if not failed and self.progress is not None:
             self.progress = 100.0
 
+    def close(self, at: int) -> None:
+        """Note the end of the session; runs that have not ended never will."""
+        self.session_over = True
+        if self.running:
+            self.last_end = at
+
     def elapsed(self, now: int) -> int | None:
         """Return the milliseconds from the first start to the latest end, or to now while it runs."""
         if self.first_start is None:
             return None
-        end = now if self.running or self.last_end is None else self.last_end
+        end = now if self.last_end is None or (self.running and not self.session_over) else self.last_end
         return max(0, end - self.first_start)
 
     def result(self) -> str:

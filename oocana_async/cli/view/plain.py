@@ -9,7 +9,7 @@ from oocana_async.cli.view.entries import Entry, EntryKind
 from oocana_async.cli.view.nodes import NodeView
 from oocana_async.cli.view.previews import SmallTable
 from oocana_async.cli.view.state import RunView
-from oocana_async.cli.view.text import brief, brief_handles, clock, shorten
+from oocana_async.cli.view.text import brief, brief_handles, clock, printable, shorten
 
 __all__ = ["closing_lines", "entry_lines", "failure_lines", "grid", "summary_lines"]
 
@@ -68,14 +68,21 @@ def closing_lines(view: RunView, now: int) -> Iterator[str]:
     words = [f"{count} node{'s' * (count != 1)}"]
     if view.warnings:
         words.append(f"{view.warnings} warning{'s' * (view.warnings != 1)}")
-    ending = "interrupted" if view.finished_at is None else "failed" if view.error is not None else "finished"
+    ending = "interrupted" if view.was_interrupted else "failed" if view.error is not None else "finished"
     yield f"{ending} after {clock(view.elapsed(now))}: {', '.join(words)}"
 
 
 def failure_lines(view: RunView) -> Iterator[str]:
-    """Yield why the run failed, in one line and with the node; nothing when it did not."""
-    if view.error is None:
+    """Yield why the run failed: one line, and the whole error below it when nothing has told it yet."""
+    if view.error is None or view.was_interrupted:
         return
-    cause = (view.cause or "").strip().splitlines()
+    cause = view.cause or view.error
     where = f' in node "{view.failed_node}"' if view.failed_node else ""
-    yield f"error: {view.error}{f' The cause{where}: {cause[-1]}' if cause else ''}"
+    reason = f"{view.error} The cause{where}: {_last_line(cause)}" if view.cause else _last_line(view.error)
+    yield f"error: {reason}"
+    if cause not in view.told and "\n" in cause:
+        yield from (f"{INDENT}{printable(line)}" for line in cause.splitlines())
+
+
+def _last_line(text: str) -> str:
+    return printable((text.strip().splitlines() or [""])[-1])

@@ -18,6 +18,9 @@ from oocana_async.messages.shared import StackFrame
 
 __all__ = ["RunView"]
 
+CANCELLED = "Cancelled"
+"""Error of a session that was ended from outside, as the engine writes it."""
+
 _RUNS_TOLD = 3
 """Runs of one node whose end is told; of later ones only the 10th, 100th, 1000th and so on."""
 
@@ -37,6 +40,7 @@ class RunView:
         error: why the run failed, None while it has not.
         cause: the original error of the failing block, often a traceback.
         failed_node: the node that made the run fail.
+        told: error texts of nodes that were told already.
         outputs: values that left the root subflow.
         started_at: milliseconds since the epoch.
         finished_at: the same, None while it runs.
@@ -52,7 +56,13 @@ class RunView:
         self.outputs: dict[str, Any] = {}
         self.started_at: int | None = None
         self.finished_at: int | None = None
+        self.told: set[str] = set()
         self._jobs: dict[str, tuple[NodeView, int]] = {}
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the run was ended from outside, once it is over."""
+        return self.finished_at is None or self.error == CANCELLED
 
     def elapsed(self, now: int) -> int:
         """Return the milliseconds from the start to the end, or to now while it runs."""
@@ -109,7 +119,7 @@ class RunView:
             self.cause = event.error_info.message
             self.failed_node = "/".join(frame.node_id for frame in event.error_info.stack or ())
         for node in self.nodes.values():
-            node.session_over = True
+            node.close(event.finish_at)
 
     def _take_plan(self, event: report.FlowNodesWillRun) -> None:
         for node_id in dict.fromkeys((*event.start_nodes, *event.mid_nodes, *event.end_nodes)):
@@ -137,6 +147,7 @@ class RunView:
         node.end(event.finish_at, failed=error is not None)
         took = clock(event.finish_at - began)
         if error is not None:
+            self.told.add(error)
             return (_failure(node, took, error),)
         return (Entry(EntryKind.FINISHED, node.name, (_ending(node, took),)),) if _is_told(node.finished) else ()
 
