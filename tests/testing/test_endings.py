@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from oocana_async import Context
+from oocana_async.errors import JobCancelledError
 from oocana_async.testing import NO_ANSWER, Record, run_scriptlet, start_scriptlet
 
 pytestmark = pytest.mark.anyio
@@ -247,10 +248,13 @@ async def test_keep_alive_keeps_the_tasks_of_an_async_block() -> None:
 # -- cancellation ---------------------------------------------------------------------------------------------------
 
 
+NEVER: dict[str, Any] = {"known_blocks": {"self::never": NO_ANSWER}}
+
+
 def wait_until_cancelled(context: Context) -> None:
-    """Wait until the cancellation has arrived; each query is answered after what the test did before it."""
-    while not context.is_cancelled:
-        context.internal.update_node_weight("any", 1).result()
+    """Wait for an answer that never comes: the cancellation ends that."""
+    with pytest.raises(JobCancelledError):
+        context.query_block("self::never").result()
 
 
 def assert_cancelled(record: Record) -> None:
@@ -280,7 +284,7 @@ async def test_a_sync_block_notices_its_cancellation() -> None:
         context.check_cancelled()
         raise AssertionError("not cancelled")
 
-    async with start_scriptlet(main) as run:
+    async with start_scriptlet(main, **NEVER) as run:
         assert await run.wait_for_output("begun") is False
         run.cancel()
         assert_cancelled(await run.finished())
@@ -292,7 +296,7 @@ async def test_a_sync_block_may_finish_in_spite_of_its_cancellation() -> None:
         wait_until_cancelled(context)
         return {"saved": True}
 
-    async with start_scriptlet(main) as run:
+    async with start_scriptlet(main, **NEVER) as run:
         await run.wait_for_output("begun")
         run.cancel()
         record = await run.finished()
@@ -316,7 +320,7 @@ async def test_a_block_that_is_cancelled_just_before_it_is_kept_alive_ends() -> 
         wait_until_cancelled(context)
         return context.keepAlive
 
-    async with start_scriptlet(main) as run:
+    async with start_scriptlet(main, **NEVER) as run:
         await run.wait_for_output("begun")
         run.cancel()
         assert_cancelled(await run.finished())
