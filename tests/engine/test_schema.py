@@ -53,6 +53,12 @@ def test_fault_has_the_words_of_the_reference(schema: Any, value: Any, fault: st
 
 
 @pytest.mark.usefixtures("_variant")
+@pytest.mark.parametrize("schema", [{"$ref": "http://127.0.0.1:1/x"}, {"type": "nonsense"}, {"pattern": "("}])
+def test_schema_that_is_none_judges_nothing(schema: Any) -> None:
+    assert first_fault(schema, 1) is None
+
+
+@pytest.mark.usefixtures("_variant")
 @pytest.mark.parametrize(("schema", "value"), FITTING)
 def test_fitting_value_has_no_fault(schema: Any, value: Any) -> None:
     assert first_fault(schema, value) is None

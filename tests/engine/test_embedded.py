@@ -1,0 +1,123 @@
+"""The engine with the executor that it really uses."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oocana_async.engine import RunResult, open_session, run_flow
+from oocana_async.messages import report
+from tests.engine.flows import task, write_flow
+
+pytestmark = pytest.mark.anyio
+
+SLEEPER = """\
+import asyncio
+from pathlib import Path
+
+async def main(params, context):
+    try:
+        await asyncio.sleep(300)
+    finally:
+        Path(context.session_dir, "cleaned").touch()
+"""
+
+
+def places(root: Path) -> dict[str, Any]:
+    return {
+        "temp_root": root,
+        "session_dir": root / "session",
+        "project_data": root / "data",
+        "pkg_data_root": root / "data",
+    }
+
+
+def scriptlets(root: Path, **texts: str) -> None:
+    directory = root / "flows" / "main"
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (directory / f"{name}.py").write_text(text, encoding="utf-8")
+
+
+async def run(root: Path, nodes: list[dict[str, Any]], **more: Any) -> RunResult:
+    async with asyncio.timeout(20):
+        return await run_flow(write_flow(root, nodes, **more), **places(root))
+
+
+async def test_async_and_sync_blocks_pass_values(tmp_path: Path) -> None:
+    scriptlets(
+        tmp_path,
+        a="async def main(params, context):\n    for n in range(3):\n        await context.output('out', n)\n",
+        b="def main(params, context):\n    return {'out': params['x'] * 10}\n",
+    )
+    result = await run(tmp_path, [task("a"), task("b", {"x": ("a", "out")})], outputs={"res": ("b", "out")})
+    assert result.outputs == {"res": [0, 10, 20]}
+
+
+async def test_timeout_cancels_the_block(tmp_path: Path) -> None:
+    scriptlets(tmp_path, a=SLEEPER)
+    result = await run(tmp_path, [task("a", timeout=1)])
+    assert result.cause == "Timeout"
+    assert (tmp_path / "session" / "cleaned").exists()
+
+
+async def test_failing_block_cancels_the_others(tmp_path: Path) -> None:
+    scriptlets(tmp_path, a=SLEEPER, b="def main(params, context):\n    raise ValueError('boom')\n")
+    result = await run(tmp_path, [task("a"), task("b")])
+    assert result.cause is not None
+    assert "ValueError: boom" in result.cause
+    assert (tmp_path / "session" / "cleaned").exists()
+
+
+async def test_leaving_cancels_blocks_and_leaves_no_thread(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    scriptlets(tmp_path, a=SLEEPER.replace("try:", "context.report_log('up')\n    try:"))
+    async with open_session(write_flow(tmp_path, [task("a")]), **places(tmp_path)) as session:
+        async for event in session.events():
+            if isinstance(event, report.BlockLog):
+                break
+    assert (tmp_path / "session" / "cleaned").exists()
+    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.name.startswith("asyncio_")]
+    assert left == []
+
+
+async def test_child_block_answers_its_parent(tmp_path: Path) -> None:
+    child = tmp_path / "tasks" / "child"
+    child.mkdir(parents=True)
+    (child / "task.oo.yaml").write_text(
+        "executor: {name: python, options: {entry: main.py}}\n"
+        "inputs_def: [{handle: x}]\noutputs_def: [{handle: out}]\n",
+        encoding="utf-8",
+    )
+    (child / "main.py").write_text(
+        "def main(params, context):\n    return {'out': params['x'] + 1}\n", encoding="utf-8"
+    )
+    scriptlets(
+        tmp_path,
+        a=(
+            "async def main(params, context):\n"
+            "    job = context.run_block('self::child', inputs={'x': 1})\n"
+            "    got = {}\n"
+            "    job.add_output_callback(got.update)\n"
+            "    await job.finish()\n"
+            "    return {'out': got}\n"
+        ),
+    )
+    result = await run(tmp_path, [task("a")], outputs={"res": ("a", "out")})
+    assert result.raise_for_status().output("res") == {"out": 2}
+
+
+async def test_many_blocks_run_in_many_sessions_at_once(tmp_path: Path) -> None:
+    async def one(number: int) -> list[Any]:
+        root = tmp_path / str(number)
+        scriptlets(root, s=f"def main(params, context):\n    return {{'out': (params.get('x') or {number}) + 1}}\n")
+        executor = {"name": "python", "options": {"entry": "s.py"}}
+        nodes = [task("n0", executor=executor)]
+        nodes += [task(f"n{i}", {"x": (f"n{i - 1}", "out")}, executor=executor) for i in range(1, 50)]
+        return (await run(root, nodes, outputs={"res": ("n49", "out")})).raise_for_status().outputs["res"]
+
+    assert await asyncio.gather(*(one(number) for number in (100, 200, 300))) == [[150], [250], [350]]
