@@ -191,6 +191,7 @@ class Backlog:
             self._queue = []
             self._latest.clear()
             self._bytes = 0
+            self.taker_thread = 0
             self.failure = self.failure or failure
             self._congested = self.failure is not None
         self._release()

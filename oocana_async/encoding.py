@@ -16,7 +16,7 @@ import inspect
 import io
 import re
 import uuid
-from collections.abc import Iterable, Mapping, ValuesView
+from collections.abc import Collection, Iterable, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
 from typing import Any
@@ -58,7 +58,11 @@ def encode(value: Any) -> bytes:
     Raises:
         EncodingError: Something in the value cannot travel; the error names its place.
     """
-    if type(value) not in _SCALARS and not _is_plain(value):
+    kind = type(value)
+    if kind is int:
+        if not _MIN_INT <= value < _MAX_INT:
+            value = to_plain(value)
+    elif kind not in _SCALARS and not _is_plain(value):
         value = to_plain(value)
     try:
         return _encode(value)
@@ -98,14 +102,17 @@ def _is_plain(value: Any) -> bool:
             if kind is dict:
                 if item and set(map(type, item)) != _STRING_KEYS:
                     return False
-                inner: Iterable[Any] = item.values()
+                inner: Collection[Any] = item.values()
             elif kind is list or kind is tuple:
                 inner = item
             elif kind in _SCALARS:
                 continue
             else:
                 return False
-            if not set(map(type, inner)) <= _SCALARS:
+            kinds = set(map(type, inner))
+            if int in kinds and not _are_small(inner, kinds):
+                return False
+            if not kinds <= _SCALARS:
                 below.extend(inner)
         if not below:
             return True
@@ -113,6 +120,13 @@ def _is_plain(value: Any) -> bool:
             below = list({id(item): item for item in below}.values())
         level = below
     raise EncodingError(_too_deep())
+
+
+def _are_small(values: Collection[Any], kinds: set[type]) -> bool:
+    """Say whether all integers among some values have 64 bits; larger ones need a closer look."""
+    if len(kinds) == 1:
+        return _MIN_INT <= min(values) and max(values) < _MAX_INT
+    return all(_MIN_INT <= value < _MAX_INT for value in values if type(value) is int)
 
 
 def _too_deep() -> str:
