@@ -41,11 +41,11 @@ class RunOptions(TypedDict, total=False):
     """Options of a run.
 
     Attributes:
-        function: name of the function in a file, "main" by default.
+        function: name of the function in a scriptlet file, "main" by default.
         inputs_def: definitions of the input handles; missing inputs get their defaults. By default every input is
-            declared: bytes arrive as bytes, what is no JSON by reference, the rest as a copy.
+            declared: bytes arrive as bytes, what is no JSON by reference, the rest as a copy. A task file says it.
         outputs_def: definitions of the output handles, others are warned about and dropped. By default every handle
-            is declared.
+            is declared, except for a task file.
         blocks: what `run_block` may run; others are refused as by the engine.
         downstream: answer to `query_downstream`, handle to `{"to_node": [...], "to_flow": [...]}`.
         auth: answers to `query_auth` by credential id; by default there is no vault.
@@ -77,7 +77,7 @@ async def run_scriptlet(
     Waits until everything that it started is over, `timeout` seconds at most. Cancelling it cancels the scriptlet.
 
     Args:
-        target: path of a scriptlet, or a function, sync or async.
+        target: path of a scriptlet or of a task file, or a function, sync or async.
         inputs: handle to value.
         options: see `RunOptions`.
 
@@ -87,6 +87,7 @@ async def run_scriptlet(
     Raises:
         RunTimeoutError: The time was over; the text shows what had been done until then.
         FileNotFoundError: There is no such file.
+        LoadError: The task file cannot be read.
         ValueError: An input that `inputs_def` wants is missing.
         EncodingError: An input cannot travel.
     """
@@ -193,12 +194,12 @@ async def start_scriptlet(
     Leaving cancels it when it still runs, and removes threads, tasks and files.
 
     Args:
-        target: path of a scriptlet, or a function, sync or async.
+        target: path of a scriptlet or of a task file, or a function, sync or async.
         inputs: handle to value.
         options: see `RunOptions`.
     """
     place = place_of(target, options.get("function", "main"))
-    given = Inputs(inputs or {}, options.get("inputs_def"))
+    given = Inputs(inputs or {}, place.inputs_def if options.get("inputs_def") is None else options["inputs_def"])
     async with AsyncExitStack() as stack:
         directory = options.get("session_dir")
         if directory is None:
@@ -223,6 +224,8 @@ class _Bench:
         self._place = place
         self._directory = directory.absolute()
         self._options = options
+        given = options.get("outputs_def")
+        self._outputs_def = place.outputs_def if given is None else define(given)
         self._session_id = str(uuid.uuid4())
 
     async def start(self, stack: AsyncExitStack, inputs: Inputs) -> ScriptletRun:
@@ -249,7 +252,7 @@ class _Bench:
         runtime = await Runtime(loader=self._place.loader).__aenter__()
         stack.push_async_callback(runtime.aclose, GRACE)
         transport = await stack.enter_async_context(MemoryTransport(bus))
-        undeclared = define_output if options.get("outputs_def") is None else None
+        undeclared = define_output if self._outputs_def is None else None
         session = ExecutorSession(self._session_id, directory, undeclared=undeclared)
         channel = _EveryMessageOutbox(transport)
         executor = Executor(transport, session, runtime, clock=options.get("clock"), channel=channel)
@@ -278,7 +281,7 @@ class _Bench:
 
     def _plan(self, inputs: RawMap, inputs_def: dict[str, dict[str, Any]]) -> JobPlan:
         place, job_id = self._place, str(uuid.uuid4())
-        outputs_def = self._options.get("outputs_def")
+        outputs_def, block_path = self._outputs_def, None if place.task is None else str(place.task)
         stacks = [StackFrame(str(uuid.uuid4()), str(Path(place.directory, "flow.oo.yaml")), place.name)]
         payload = BlockPayload(
             self._session_id,
@@ -287,9 +290,10 @@ class _Bench:
             stacks,
             place.directory,
             ExecutorSpec("python", PythonOptions(place.entry, place.function)),
-            outputs=None if outputs_def is None else define(outputs_def),
+            outputs=outputs_def,
         )
-        return JobPlan(payload, BlockInputs(self._session_id, job_id, stacks, inputs, inputs_def))
+        inputs_message = BlockInputs(self._session_id, job_id, stacks, inputs, inputs_def, block_path=block_path)
+        return JobPlan(payload, inputs_message)
 
 
 def _answers(options: RunOptions) -> Answers:

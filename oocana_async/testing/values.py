@@ -18,12 +18,13 @@ from oocana_async.handles.outputs import OutputPlace, may_travel_by_reference, p
 from oocana_async.handles.var_store import VarStore
 from oocana_async.messages.shared import RawMap
 
-__all__ = ["HandleDefs", "Inputs", "Values", "define", "define_output"]
+__all__ = ["Definitions", "HandleDefs", "Inputs", "Values", "define", "define_output"]
 
 HandleDefs: TypeAlias = Mapping[str, Mapping[str, Any]] | Iterable[str | Mapping[str, Any]]
 """Handle definitions: names, dicts with a key `handle`, or a mapping from handle to definition."""
 
 Definitions: TypeAlias = dict[str, dict[str, Any]]
+"""Handle to definition, as definitions travel."""
 
 _PRODUCER = "producer"
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from oocana_async import Context
-from oocana_async.errors import EncodingError
+from oocana_async.errors import EncodingError, LoadError
 from oocana_async.handles import CredentialInput
 from oocana_async.testing import (
     Ended,
@@ -26,6 +26,7 @@ from oocana_async.testing import (
     run_scriptlet_sync,
     start_scriptlet,
 )
+from oocana_async.testing.recorder import Recorder
 
 pytestmark = pytest.mark.anyio
 WriteScriptlet = Callable[..., Path]
@@ -95,6 +96,51 @@ async def test_a_missing_file_is_named() -> None:
 async def test_a_wrong_target_is_named() -> None:
     with pytest.raises(TypeError, match="a target is the path of a scriptlet or a function, but got int"):
         await run_scriptlet(42)  # type: ignore[arg-type]
+
+
+TASK = """
+inputs_def:
+  - {handle: width, json_schema: {type: number}}
+  - {handle: factor, value: 2}
+outputs_def:
+  - {handle: size}
+executor:
+  name: python
+  options: {entry: resize.py, function: resize}
+"""
+
+
+async def test_a_task_file_runs_as_it_declares(scriptlet: WriteScriptlet) -> None:
+    scriptlet(
+        """
+        def resize(params, context):
+            return {"size": params["width"] * params["factor"], "path": context.block_path}
+        """,
+        "resize.py",
+    )
+    task = scriptlet(TASK, "task.oo.yaml")
+    record = await run_scriptlet(task, {"width": 10})
+    assert record.result == {"size": 20}
+    assert record.warnings == ["Output handle key: [path] is not defined in Block outputs schema."]
+    with pytest.raises(ValueError, match="no input for width"):
+        await run_scriptlet(task)
+
+
+async def test_what_a_test_defines_comes_before_the_task_file(scriptlet: WriteScriptlet) -> None:
+    scriptlet("def resize(params, context): return {'path': context.block_path}", "resize.py")
+    task = scriptlet(TASK, "task.oo.yaml")
+    record = await run_scriptlet(task, inputs_def=[], outputs_def=["path"])
+    assert record.result == {"path": str(task)}
+
+
+async def test_a_task_file_that_cannot_be_read_is_named_with_its_line(scriptlet: WriteScriptlet) -> None:
+    with pytest.raises(LoadError, match=r"task\.oo\.yaml:1"):
+        await run_scriptlet(scriptlet("executor: 42", "task.oo.yaml"))
+
+
+async def test_a_task_for_another_language_is_refused(scriptlet: WriteScriptlet) -> None:
+    with pytest.raises(TypeError, match="is no task for Python"):
+        await run_scriptlet(scriptlet("executor: {name: shell}", "task.oo.yaml"))
 
 
 # -- inputs ---------------------------------------------------------------------------------------------------------
@@ -396,6 +442,15 @@ async def test_a_stuck_thread_does_not_hold_up_the_test() -> None:
         await run_scriptlet(main, timeout=0.1)
     stop.set()
     assert time.monotonic() - begin < 5
+
+
+async def test_a_fault_of_the_kit_is_raised_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Recorder, message: object) -> None:
+        raise RuntimeError("cannot record")
+
+    monkeypatch.setattr(Recorder, "take", fail)
+    with pytest.raises(RuntimeError, match="cannot record"):
+        await run_scriptlet(lambda: None)
 
 
 def test_the_kit_needs_neither_pytest_nor_pandas() -> None:
