@@ -98,16 +98,10 @@ def _is_plain(value: Any) -> bool:
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for item in level:
-            kind = type(item)
-            if kind is dict:
-                if item and set(map(type, item)) != _STRING_KEYS:
-                    return False
-                inner: Collection[Any] = item.values()
-            elif kind is list or kind is tuple:
-                inner = item
-            elif kind in _SCALARS:
+            if type(item) in _SCALARS:
                 continue
-            else:
+            inner = _items_of_plain(item)
+            if inner is None:
                 return False
             kinds = set(map(type, inner))
             if int in kinds and not _are_small(inner, kinds):
@@ -122,10 +116,18 @@ def _is_plain(value: Any) -> bool:
     raise EncodingError(_too_deep())
 
 
+def _items_of_plain(item: Any) -> Collection[Any] | None:
+    """Return what is inside a list, a tuple or a dict with text keys; None if it is something else."""
+    kind = type(item)
+    if kind is dict:
+        return item.values() if not item or set(map(type, item)) == _STRING_KEYS else None
+    return item if kind is list or kind is tuple else None
+
+
 def _are_small(values: Collection[Any], kinds: set[type]) -> bool:
     """Say whether all integers among some values have 64 bits; larger ones need a closer look."""
     if len(kinds) == 1:
-        return _MIN_INT <= min(values) and max(values) < _MAX_INT
+        return bool(min(values) >= _MIN_INT and max(values) < _MAX_INT)
     return all(_MIN_INT <= value < _MAX_INT for value in values if type(value) is int)
 
 
@@ -165,7 +167,7 @@ def to_plain(value: Any, where: str = "", depth: int = 0) -> Any:
     return _special(value, where, depth)
 
 
-def _huge(value: int | decimal.Decimal, where: str) -> msgspec.Raw:
+def _huge(value: Any, where: str) -> msgspec.Raw:
     """Return a number that msgspec would not write, or not check."""
     if abs(value) > _MAX_FLOAT:
         raise EncodingError("a number beyond 1.8e308, which no reader of JSON takes; send it as text", where=where)

@@ -171,7 +171,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: {"a": "\ud800"}, r"value\['a'\]: text has a lone surrogate at character 0"),
     (lambda: {"\udc80": 1}, r"lone surrogate"),
     (lambda: b"\xff", r"value: bytes that are no UTF-8 text \(byte 0\); declare the handle with contentMediaType"),
-    (lambda: (item for item in ()), r"got a generator; send its items one by one"),
+    (lambda: (item for item in "ab"), r"got a generator; send its items one by one"),
     (lambda: asyncio.Lock().acquire, r"got the function acquire; did you forget to call it"),
     (lambda: nested(MAX_DEPTH + 1), r"nested deeper than 126 levels"),
     (lambda: nested(5000), r"nested deeper than 126 levels"),

@@ -316,7 +316,12 @@ async def test_after_a_failure_messages_are_dropped_and_who_waits_hears_of_it() 
 async def test_failure_releases_a_thread_at_the_hard_limit() -> None:
     transport = GateTransport(is_open=False)
     outbox = await Outbox(transport, hard_limit_bytes=1000).__aenter__()
-    producing = asyncio.create_task(in_thread(lambda: [outbox.append(message(1, 900)) for _ in range(5)]))
+
+    def produce() -> None:
+        for _ in range(5):
+            outbox.append(message(1, 900))
+
+    producing = asyncio.create_task(in_thread(produce))
     while outbox.statistics().blocked == 0:
         await asyncio.sleep(0.001)
     transport.failure = broken()
