@@ -66,8 +66,9 @@ async def test_timeout_cancels_the_block(tmp_path: Path) -> None:
 
 
 async def test_failing_block_cancels_the_others(tmp_path: Path) -> None:
-    scriptlets(tmp_path, a=SLEEPER, b="def main(params, context):\n    raise ValueError('boom')\n")
-    result = await run(tmp_path, [task("a"), task("b")])
+    up = SLEEPER.replace("try:", "context.output('out', 'up')\n    try:")
+    scriptlets(tmp_path, a=up, b="def main(params, context):\n    raise ValueError('boom')\n")
+    result = await run(tmp_path, [task("a"), task("b", {"x": ("a", "out")})])
     assert result.cause is not None
     assert "ValueError: boom" in result.cause
     assert (tmp_path / "session" / "cleaned").exists()
