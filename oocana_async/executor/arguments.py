@@ -21,6 +21,7 @@ class ExecutorArguments:
 
     Attributes:
         broker: where the engine is reached.
+        address: the same as it was given, for processes that are started from here.
         package: path of the scope, None for a workspace without a package.
         wait_for_client: wait for a debugger before any job is taken.
         console: write logs to stdout, not to files.
@@ -31,6 +32,7 @@ class ExecutorArguments:
     session_dir: Path
     tmp_dir: Path
     broker: Broker
+    address: str
     identifier: str | None
     package: Path | None
     debug_port: int | None
@@ -58,6 +60,7 @@ def parse_arguments(argv: Sequence[str]) -> ExecutorArguments:
         session_dir=Path(known.session_dir),
         tmp_dir=Path(known.tmp_dir),
         broker=broker,
+        address=known.address,
         identifier=known.identifier,
         package=None if known.package is None else Path(known.package),
         debug_port=known.debug_port,

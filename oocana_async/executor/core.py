@@ -8,9 +8,10 @@ import logging
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from oocana_async import topics
+from oocana_async.errors import TransportError
 from oocana_async.executor.children import SessionTopic
 from oocana_async.executor.job_run import JobRun
 from oocana_async.executor.router import Router
@@ -27,6 +28,9 @@ from oocana_async.messages.session import BlockReady, ExecutorReady
 from oocana_async.outbox import Outbox
 from oocana_async.throttle import Clock, LoopClock
 from oocana_async.transport.base import Delivery, Outgoing, Subscription, Transport
+
+if TYPE_CHECKING:
+    from oocana_async.executor.services.manager import ServiceManager
 
 __all__ = ["Executor"]
 
@@ -45,6 +49,8 @@ class Executor:
         runtime: runs the code; stays open.
         clock: for throttles and deadlines; None for the loop's own.
         channel: a fresh outbox over the transport, which the executor opens and closes; None for an ordinary one.
+        service_address: broker at which service processes reach the engine; None for a pipe to this process, with
+            which they all end, global ones too.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Executor:
         *,
         clock: Clock | None = None,
         channel: Outbox | None = None,
+        service_address: str | None = None,
     ) -> None:
         self.session = session
         self.runtime = runtime
@@ -74,13 +81,15 @@ class Executor:
         self._subscription: Subscription | None = None
         self._reader: asyncio.Task[None] | None = None
         self._session_topic: SessionTopic | None = None
+        self._service_address = service_address
+        self._services: ServiceManager | None = None
         self._closing = False
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         await self.channel.__aenter__()
-        self._subscription = await self._transport.subscribe(*self.exchange.filters)
+        self._subscription = await self._transport.subscribe(*self.filters)
         if self.session.watch_session_topic:
             topic = topics.session(self.session.session_id)
             self._session_topic = SessionTopic(
@@ -94,6 +103,11 @@ class Executor:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """Topics that the executor listens to."""
+        return self.exchange.filters
 
     def add_scope(self, scope: ExecutorScope) -> None:
         """Announce a scope with ExecutorReady; its jobs come from then on."""
@@ -123,6 +137,8 @@ class Executor:
         self.cancel_all("the executor is leaving")
         self.exchange.close("the executor is leaving")
         tasks = [task for _, task in self._runs.values()]
+        if self._services is not None:
+            tasks.append(asyncio.create_task(self._services.aclose(deadline * 0.8), name="oocana-services-closing"))
         if tasks:
             _, stuck = await asyncio.wait(tasks, timeout=deadline)
             for task in stuck:
@@ -143,17 +159,19 @@ class Executor:
         """Wait until no job is left and what they sent has been delivered; cancelling it changes nothing."""
         while tasks := [task for _, task in self._runs.values()]:
             await asyncio.wait(tasks)
+        if self._services is not None:
+            await self._services.drain()
         await self.channel.flush()
 
     @property
     def running(self) -> int:
         """Number of jobs that have not ended."""
-        return len(self._runs)
+        return len(self._runs) + (0 if self._services is None else self._services.running)
 
     def statistics(self) -> Mapping[str, Any]:
         """Return the channel's and the transport's state, and the number of jobs."""
         return {
-            "running": len(self._runs),
+            "running": self.running,
             "jobs": len(self._seen),
             "skipped": self.exchange.skipped,
             "outbox": self.channel.statistics()._asdict(),
@@ -169,28 +187,40 @@ class Executor:
         """Cancel every job."""
         for run, _ in list(self._runs.values()):
             run.cancel(reason)
+        if self._services is not None:
+            self._services.cancel_all(reason)
 
     # -- from the router, on the loop ---------------------------------------------------------------------------
 
     def take_block(self, payload: BlockPayload) -> None:
         """Start a job; a repeated message for a job that is known is ignored."""
-        if self._closing or payload.job_id in self._seen:
-            return
-        if payload.identifier not in self._scopes and None not in self._scopes:
-            return
-        self._seen.add(payload.job_id)
-        run = JobRun(self, payload)
-        task = asyncio.create_task(run.run(), name=f"oocana-job-{payload.job_id}")
-        self._runs[payload.job_id] = (run, task)
-        for frame in run.stacks:
-            self._by_flow.setdefault(frame.flow_job_id, {})[payload.job_id] = run
-        task.add_done_callback(lambda _: self._forget(run))
-        ready = BlockReady(self.session.session_id, payload.job_id)
-        self._send(encode_message(ready), Delivery.HANDSHAKE, payload.job_id)
+        if self._is_new(payload):
+            self.start_run(JobRun(self, payload), Delivery.HANDSHAKE)
 
     def take_service_block(self, payload: ServiceBlockPayload) -> None:
-        """Refuse a job of a service."""
-        log.warning("service block %s of job %s: services are not available here", payload.block_name, payload.job_id)
+        """Hand a job to its service; a repeated message for a job that is known is ignored."""
+        if not self._is_new(payload):
+            return
+        if self._services is None:
+            from oocana_async.executor.services.manager import ServiceManager
+
+            self._services = ServiceManager(self, self._transport, address=self._service_address)
+        scope = self._scopes.get(payload.identifier) or self._scopes[None]
+        self._services.take(payload, scope[0])
+
+    def start_run(self, run: JobRun, ready: Delivery) -> None:
+        """Begin a job and tell the engine, which sends its inputs.
+
+        Args:
+            run: the job.
+            ready: how BlockReady travels: the engine repeats its message only for tasks.
+        """
+        task = asyncio.create_task(run.run(), name=f"oocana-job-{run.job_id}")
+        self._runs[run.job_id] = (run, task)
+        for frame in run.stacks:
+            self._by_flow.setdefault(frame.flow_job_id, {})[run.job_id] = run
+        task.add_done_callback(lambda _: self._forget(run))
+        self._send(encode_message(BlockReady(self.session.session_id, run.job_id)), ready, run.job_id)
 
     def take_inputs(self, inputs: BlockInputs) -> None:
         """Hand inputs to the job that waits for them."""
@@ -215,6 +245,8 @@ class Executor:
         """Cancel the jobs of a flow that ended."""
         for run in list(self._by_flow.get(flow_job_id, {}).values()):
             run.cancel("its flow has ended")
+        if self._services is not None:
+            self._services.flow_ended(flow_job_id)
 
     def job_timed_out(self, job_id: str) -> None:
         """Cancel a job that ran into its time-out."""
@@ -229,9 +261,19 @@ class Executor:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
+    def _is_new(self, payload: BlockPayload | ServiceBlockPayload) -> bool:
+        """Say whether a job is for a scope of this executor and has not been seen; it has from now on."""
+        if self._closing or payload.job_id in self._seen:
+            return False
+        if payload.identifier not in self._scopes and None not in self._scopes:
+            return False
+        self._seen.add(payload.job_id)
+        return True
+
     async def _read(self, subscription: Subscription) -> None:
-        while batch := await subscription.receive_many():
-            self.exchange.route_all(batch)
+        with contextlib.suppress(TransportError):  # whoever made the transport hears of it, too
+            while batch := await subscription.receive_many():
+                self.exchange.route_all(batch)
 
     def _forget(self, run: JobRun) -> None:
         self._runs.pop(run.job_id, None)

@@ -118,7 +118,7 @@ async def _run(arguments: ExecutorArguments, transport: MqttTransport, departure
         inputs_deadline=None,
     )
     async with Runtime(on_notice=log.warning) as runtime:
-        executor = Executor(transport, session, runtime)
+        executor = Executor(transport, session, runtime, service_address=arguments.address)
         notices.executor = executor
         await executor.__aenter__()
         waiter = asyncio.create_task(_watch_session(executor, departure), name="oocana-session-watch")

@@ -35,6 +35,7 @@ class Runtime:
 
     Args:
         max_threads: most block loops, and most worker threads; None for min(64, 8 x cores).
+        max_loops: most block loops, if that is another number: with 1, all async code shares one loop.
         tee: captured output also goes to the real stdout and stderr.
         loader: finds functions; None for one that loads files.
         on_notice: takes a line about a block that holds a loop or leaves tasks or threads behind.
@@ -44,6 +45,7 @@ class Runtime:
         self,
         *,
         max_threads: int | None = None,
+        max_loops: int | None = None,
         tee: bool = False,
         loader: Loader | None = None,
         on_notice: Callable[[str], object] | None = None,
@@ -52,7 +54,7 @@ class Runtime:
         self._files = ScriptletLoader()
         self.loader: Loader = loader or self._files
         self._on_notice = on_notice or _log.warning
-        self.loops = BlockLoops(max_threads=max_threads, on_leftover=self._leftover, on_held=self._held)
+        self.loops = BlockLoops(max_threads=max_loops or max_threads, on_leftover=self._leftover, on_held=self._held)
         self.workers = Workers(max_threads=max_threads)
         self._kinds: dict[tuple[str, str, str], bool] = {}
         self._installed = contextlib.ExitStack()

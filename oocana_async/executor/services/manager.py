@@ -1,0 +1,129 @@
+"""The services of one executor: each job goes to the link of its service, and never blocks the executor."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from oocana_async.executor.scope import ExecutorScope, ExecutorSession
+from oocana_async.executor.services.launch import ServicePlan
+from oocana_async.executor.services.link import ServiceLink
+from oocana_async.executor.services.wire import ServiceJob
+from oocana_async.job import Channel
+from oocana_async.messages import encode_message
+from oocana_async.messages.dispatch import ServiceBlockPayload
+from oocana_async.messages.session import BlockFinished
+from oocana_async.throttle import Clock
+from oocana_async.topics import session as session_topic
+from oocana_async.transport.base import Delivery, Outgoing, Transport
+
+__all__ = ["ServiceHome", "ServiceManager"]
+
+
+class ServiceHome(Protocol):
+    """What the manager gets from its executor."""
+
+    @property
+    def session(self) -> ExecutorSession:
+        """The session."""
+
+    @property
+    def channel(self) -> Channel:
+        """Where messages go."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+
+
+class ServiceManager:
+    """Hands jobs to services; belongs to the executor's loop.
+
+    Args:
+        home: the executor.
+        transport: for subscriptions and pipes; stays open.
+        address: broker at which service processes reach the engine; None for pipes, and then global services end with
+            this manager, too, because nobody else could keep them.
+    """
+
+    def __init__(self, home: ServiceHome, transport: Transport, *, address: str | None) -> None:
+        self._home = home
+        self._transport = transport
+        self._address = address
+        self._links: dict[tuple[str, str | None], ServiceLink] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def clock(self) -> Clock:
+        """The executor's clock."""
+        return self._home.clock
+
+    @property
+    def session_id(self) -> str:
+        """The executor's session."""
+        return self._home.session.session_id
+
+    @property
+    def running(self) -> int:
+        """Number of jobs that have not ended, as far as is known here."""
+        return sum(len(link.jobs) for link in self._links.values())
+
+    def take(self, payload: ServiceBlockPayload, scope: ExecutorScope) -> None:
+        """Take a job; it gets its end whatever happens to the service."""
+        plan = ServicePlan.of(payload, scope)
+        key = (plan.service_hash, plan.session_id)
+        link = self._links.get(key)
+        if link is None:
+            link = self._links[key] = ServiceLink(self, self._transport, plan, address=self._address)
+        session = self._home.session
+        link.take(ServiceJob(payload, str(session.session_dir), scope.pkg_data_dir, session.heal_children))
+
+    def flow_ended(self, flow_job_id: str) -> None:
+        """Cancel the jobs of a flow that no service has yet."""
+
+        def belongs(job: ServiceJob) -> bool:
+            return any(frame.flow_job_id == flow_job_id for frame in job.payload.stacks)
+
+        for link in self._links.values():
+            link.drop(belongs, "its flow has ended")
+
+    def cancel_all(self, reason: str) -> None:
+        """Cancel all jobs that no service has yet."""
+        for link in self._links.values():
+            link.drop(lambda job: True, reason)
+
+    async def drain(self) -> None:
+        """Wait until no job is left; cancelling it changes nothing."""
+        while self.running:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    async def aclose(self, grace: float) -> None:
+        """End the services of this session, and all that hang on a pipe; may be called twice.
+
+        Args:
+            grace: seconds that each process gets.
+        """
+        await asyncio.gather(*(link.aclose(grace) for link in self._links.values()))
+
+    # -- for the links ------------------------------------------------------------------------------------------
+
+    def send(self, message: Outgoing) -> None:
+        """Send a message over the executor's channel."""
+        self._home.channel.put(message)
+
+    def fail(self, job: ServiceJob, error: str) -> None:
+        """End a job with an error."""
+        session_id = self.session_id
+        payload = encode_message(BlockFinished(session_id, job.job_id, None, error))
+        self.send(Outgoing(session_topic(session_id), payload, Delivery.FINISH, session_id, job.job_id))
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake those who wait for the last job."""
+        if not self.running:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
