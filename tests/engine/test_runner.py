@@ -305,3 +305,32 @@ async def test_many_values_start_as_many_runs_in_order(tmp_path: Path) -> None:
     run = await watch(flow, {"a": produce, "b": consume})
     assert seen == list(range(1000))
     assert run.result.run_count == 1001
+
+
+async def test_block_of_a_package_with_hidden_source_fails(tmp_path: Path) -> None:
+    block = tmp_path / "lib" / "tools" / "tasks" / "t" / "task.oo.yaml"
+    block.parent.mkdir(parents=True)
+    block.write_text("executor: {name: python}\n", encoding="utf-8")
+    (tmp_path / "lib" / "tools" / "package.oo.yaml").write_text("name: tools\n", encoding="utf-8")
+    (tmp_path / "lib" / "tools" / ".metadata.oo.json").write_text('{"hide_source": true}', encoding="utf-8")
+    run = await watch(write_flow(tmp_path, [{"node_id": "a", "task": "tools::t"}]), search_paths=[tmp_path / "lib"])
+    assert run.result.cause is not None
+    assert run.result.cause.startswith(f"{block} belongs to a package with hidden source")
+
+
+async def test_unfilled_slot_is_reported_and_the_flow_carries_on(tmp_path: Path) -> None:
+    hole = {"node_id": "hole", "slot": {"inputs_def": [{"handle": "x"}]}, "inputs_from": [{"handle": "x", "value": 1}]}
+    write_flow(tmp_path, [task("t"), hole], kind="subflow", name="inner")
+    run = await watch(write_flow(tmp_path, [{"node_id": "s", "subflow": "self::inner"}]))
+    assert run.result.status == "succeeded"
+    errors = [event["error"] for event in run.of("BlockFinished") if "error" in event]
+    assert errors == ["Cannot run Slot Block directly"]
+    assert [event["progress"] for event in run.of("BlockProgress")] == [50.0]
+
+
+async def test_subflow_that_contains_itself_ends_at_the_limit(tmp_path: Path) -> None:
+    write_flow(tmp_path, [{"node_id": "again", "subflow": "self::loop"}], kind="subflow", name="loop")
+    run = await watch(write_flow(tmp_path, [{"node_id": "s", "subflow": "self::loop"}]))
+    assert run.result.status == "succeeded"
+    assert len(run.of("SubflowBlockFinished")) == 49
+    assert [event["error"] for event in run.of("BlockFinished")] == ["Maximum recursion depth exceeded: 50 (limit: 50)"]
