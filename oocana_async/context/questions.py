@@ -87,7 +87,7 @@ class QuestionMembers(ContextCore[R]):
 
         Returns:
             The answer to wait for: handle to `{"to_node": [...], "to_flow": [...]}`; handles without a connection are
-            left out, the lists are always there.
+            left out. An empty list is left out by the engine too, but can be read with `[...]` all the same.
         """
         names = None if handles is None else list(handles)
         request = QueryDownstream(
@@ -195,11 +195,17 @@ def _definitions(definitions: Sequence[Mapping[str, Any]] | None, what: str) -> 
     return None if definitions is None else [to_plain(dict(one), f"{what}[{n}]") for n, one in enumerate(definitions)]
 
 
+class _Connections(dict[str, Any]):
+    """Connections of one handle as the engine sent them; a list that it left out because it is empty reads as one."""
+
+    def __missing__(self, key: str) -> list[Any]:
+        if key in ("to_node", "to_flow"):
+            return []
+        raise KeyError(key)
+
+
 def _downstream(result: dict[str, Any]) -> dict[str, Any]:
-    return {
-        handle: {**found, "to_node": found.get("to_node") or [], "to_flow": found.get("to_flow") or []}
-        for handle, found in result.items()
-    }
+    return {handle: _Connections(found) for handle, found in result.items()}
 
 
 def _refused(job: BlockJob, answer: concurrent.futures.Future[RequestResponse]) -> None:
