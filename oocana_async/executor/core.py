@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from oocana_async import topics
 from oocana_async.errors import TransportError
 from oocana_async.executor.children import SessionTopic
-from oocana_async.executor.job_run import JobRun
+from oocana_async.executor.job_run import JobRun, RunState
 from oocana_async.executor.router import Router
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
@@ -193,9 +193,13 @@ class Executor:
     # -- from the router, on the loop ---------------------------------------------------------------------------
 
     def take_block(self, payload: BlockPayload) -> None:
-        """Start a job; a repeated message for a job that is known is ignored."""
+        """Start a job; when the message for one that waits is repeated, BlockReady was lost and is sent again."""
         if self._is_new(payload):
             self.start_run(JobRun(self, payload), Delivery.HANDSHAKE)
+            return
+        entry = self._runs.get(payload.job_id)
+        if entry is not None and entry[0].state is RunState.WAITING:
+            self._send_ready(payload.job_id, Delivery.HANDSHAKE)
 
     def take_service_block(self, payload: ServiceBlockPayload) -> None:
         """Hand a job to its service; a repeated message for a job that is known is ignored."""
@@ -220,12 +224,19 @@ class Executor:
         for frame in run.stacks:
             self._by_flow.setdefault(frame.flow_job_id, {})[run.job_id] = run
         task.add_done_callback(lambda _: self._forget(run))
-        self._send(encode_message(BlockReady(self.session.session_id, run.job_id)), ready, run.job_id)
+        self._send_ready(run.job_id, ready)
+
+    def _send_ready(self, job_id: str, delivery: Delivery) -> None:
+        self._send(encode_message(BlockReady(self.session.session_id, job_id)), delivery, job_id)
 
     def take_inputs(self, inputs: BlockInputs) -> None:
         """Hand inputs to the job that waits for them."""
         entry = self._runs.get(inputs.job_id)
-        if entry is not None:
+        if entry is None:
+            return
+        if inputs.inputs is None and inputs.inputs_def:  # they are handed out once (protocol.md 2.6)
+            entry[0].withdraw()
+        else:
             entry[0].take_inputs(inputs)
 
     def inputs_lost(self, job_id: str, text: str) -> None:

@@ -94,7 +94,7 @@ class _Everything:
 class JobRun:
     """One job. `run()` is a task on the I/O loop; the block's code runs on a block loop or in a worker thread.
 
-    Whatever happens, exactly one BlockFinished is sent.
+    Whatever happens, exactly one BlockFinished is sent, unless another executor has the job.
 
     Args:
         home: what the job shares with others.
@@ -116,6 +116,7 @@ class JobRun:
         self._finished: asyncio.Future[None] = loop.create_future()
         self._link = self._make_link(None)
         self._cancel_reason: str | None = None
+        self._withdrawn = False
         self._output: JobOutput | None = None
         self._waiting: asyncio.Future[Any] = self._inputs
         if callee is None:
@@ -144,6 +145,13 @@ class JobRun:
         """End the job because its inputs will not come."""
         if not self._inputs.done():
             self._inputs.set_exception(HandleError(error))
+
+    def withdraw(self) -> None:
+        """Leave the job to another executor, which has its inputs: nothing is run here, and nothing is said."""
+        if not self._inputs.done():
+            log.warning("job %s is left to the executor that got its inputs", self.job_id)
+            self._withdrawn = True
+            self._inputs.cancel()
 
     def warn(self, warning: str) -> None:
         """Send a warning as the block."""
@@ -329,6 +337,8 @@ class JobRun:
         return True
 
     def _end(self, *, error: str | None) -> None:
+        if self._withdrawn:
+            return
         if self._link.finish(error=error) and error is not None and self._home.heal_children:
             self._heal()
 

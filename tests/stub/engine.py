@@ -51,6 +51,7 @@ class StubEngine:
         environment: variables for executors besides HOME and those of the engine.
         repeat_after: seconds without BlockReady after which run_block is sent again.
         ready_within: seconds that executors have until ExecutorReady.
+        executor_address: where executors reach the broker, if not at `address`.
 
     Attributes:
         blocks: what `run_block` of a scriptlet finds by name; a function plays a subflow: it gets the engine and the
@@ -59,6 +60,7 @@ class StubEngine:
         rejected: messages that the engine would not have understood.
         dropped: messages of jobs that the engine does not know (any more).
         foreign: number of messages of other sessions.
+        deaf_to_readies: number of BlockReady messages to lose, which may happen to them at QoS 0.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class StubEngine:
         environment: Mapping[str, str] | None = None,
         repeat_after: float = 3.0,
         ready_within: float = 5.0,
+        executor_address: str | None = None,
     ) -> None:
         self.address = address
         self.session_id = session_id or str(uuid.uuid4())
@@ -89,6 +92,7 @@ class StubEngine:
         self.rejected: list[str] = []
         self.dropped: list[SessionMessage] = []
         self.foreign = 0
+        self.deaf_to_readies = 0
         self.readies: list[tuple[float, ExecutorReady]] = []
         self.reports: list[Json] = []
         self.jobs: dict[str, Job] = {}
@@ -96,6 +100,7 @@ class StubEngine:
         self.processes: list[ExecutorProcess] = []
         self.command = list(command)
         self._environment = dict(environment or {})
+        self._executor_address = executor_address or address
         self._repeat_after = repeat_after
         self._ready_within = ready_within
         self._changed = asyncio.Event()
@@ -134,9 +139,9 @@ class StubEngine:
         for timer in self._timers:
             timer.cancel()
         while self._tasks:
+            for process in self.processes:
+                await process.aclose()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        for process in self.processes:
-            await process.aclose()
         await self._stack.aclose()
 
     async def until(self, condition: Callable[[], bool], within: float = 20.0) -> None:
@@ -250,6 +255,9 @@ class StubEngine:
 
     def _take_from(self, job: Job, message: Any) -> None:
         if isinstance(message, BlockReady):
+            if self.deaf_to_readies:
+                self.deaf_to_readies -= 1
+                return
             job.readies += 1
             self.publish(f"inputs/{self.session_id}/{job.job_id}", job.take_inputs())
             return
@@ -292,7 +300,7 @@ class StubEngine:
     def arguments(self, identifier: str) -> list[str]:
         """Return the argument list for an executor."""
         known = argument_list(
-            self.session_id, self.address, identifier, session_dir=self.session_dir, tmp_dir=self.tmp_dir
+            self.session_id, self._executor_address, identifier, session_dir=self.session_dir, tmp_dir=self.tmp_dir
         )
         return [*known, "--package", str(self.workspace)]
 

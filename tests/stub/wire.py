@@ -40,9 +40,8 @@ class Consumer:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        reader, writer = await asyncio.open_connection(*self._where)
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._task = asyncio.create_task(self._read(reader, writer), name=f"stub engine reads {self._topic}")
+        reader, writer = await self._connect()
+        self._task = asyncio.create_task(self._keep_reading(reader, writer), name=f"stub engine reads {self._topic}")
         granted = asyncio.create_task(self._granted.wait(), name="stub engine waits for SUBACK")
         await asyncio.wait([self._task, granted], return_when=asyncio.FIRST_COMPLETED)
         if not granted.done():
@@ -58,11 +57,32 @@ class Consumer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(*self._where)
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return reader, writer
+
+    async def _keep_reading(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read over a restart of the broker, which the real engine does not survive, but tests of executors want."""
+        while True:
+            with contextlib.suppress(ConnectionError):
+                await self._read(reader, writer)
+            self._machine.connection_lost()
+            reader, writer = await self._connect_again()
+
+    async def _connect_again(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while True:
+            try:
+                return await self._connect()
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)  # nothing tells when a broker is back
+
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         now = asyncio.get_running_loop().time
         filters = {self._topic: 1}
         try:
-            writer.write(self._machine.connect(now()) + self._machine.subscribe(filters, now()))
+            self._machine.subscribe(filters, now())
+            writer.write(self._machine.connect(now()))
             while data := await reader.read(65536):
                 answers = self._machine.receive(data, now())
                 for message in self._machine.take():
@@ -72,7 +92,7 @@ class Consumer:
                 if self._machine.in_force(filters):
                     self._granted.set()
         finally:
-            writer.close()
+            writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
