@@ -34,6 +34,10 @@ class LiveSink(ViewSink):
         for entry in entries:
             self._display.show(entry)
 
+    def notify(self, text: str) -> None:
+        """Print it above the nodes."""
+        self._display.print(text)
+
     def tick(self) -> None:
         """Draw the nodes."""
         if self._is_drawn:

@@ -182,6 +182,11 @@ async def _run(
         raise UsageError(f"--inputs: {error}") from error
     except LoadError as error:
         return _say_faults(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        say(f"error: {error}")
+        return ExitCode.FAILED
     finally:
         for sink in sinks:
             sink.close()
@@ -211,7 +216,8 @@ async def _watch(session: Session, sinks: Sequence[Sink]) -> RunResult:
         reader.result()
         return await result
     except asyncio.CancelledError:
-        say("interrupted, waiting for the blocks to end; Ctrl-C again leaves at once")
+        for sink in sinks:
+            sink.notify("interrupted, waiting for the blocks to end; Ctrl-C again leaves at once")
         raise
     finally:
         result.cancel()

@@ -28,6 +28,9 @@ class Sink(Protocol):
     def tick(self) -> None:
         """Draw what changes with time; called some times a second."""
 
+    def notify(self, text: str) -> None:
+        """Tell people something about the run as a whole."""
+
     def close(self) -> None:
         """Write what is to be said at the end; called once, also when the run was interrupted."""
 
@@ -48,6 +51,9 @@ class JsonLines:
 
     def tick(self) -> None:
         """Do nothing."""
+
+    def notify(self, text: str) -> None:
+        """Do nothing: this is for machines."""
 
     def close(self) -> None:
         """Do nothing: every line is written already."""
@@ -79,6 +85,10 @@ class ViewSink:
 
     def tick(self) -> None:
         """Do nothing."""
+
+    def notify(self, text: str) -> None:
+        """Say it on stderr."""
+        say(text)
 
     def close(self) -> None:
         """Say why the run failed."""

@@ -19,18 +19,31 @@ SYNC = "import time\ndef main(params):\n    print('up')\n    time.sleep(60)\n"
 ASYNC = "import asyncio\nasync def main(params):\n    print('up')\n    await asyncio.sleep(60)\n"
 POOL = "import asyncio, time\nasync def main(params):\n    print('up')\n    await asyncio.to_thread(time.sleep, 60)\n"
 
+SHELL = """
+nodes:
+  - node_id: a
+    task: {executor: {name: shell}, inputs_def: [{handle: command}]}
+    inputs_from: [{handle: command, value: "echo pid $$; sleep 61 & wait"}]
+"""
+SPAWN = """
+nodes:
+  - {node_id: a, task: {executor: {name: python, options: {entry: job.py, spawn: true}}}}
+"""
+PID = "import os, time\ndef main(params):\n    print('pid', os.getpid())\n    time.sleep(60)\n"
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start the command on a scriptlet with the given code."""
+    """Start the command on a scriptlet with the given code, or on a flow."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start_process(code: str, *flags: str, **settings: Any) -> subprocess.Popen[str]:
-        file = tmp_path / "job.py"
-        file.write_text(code)
-        line = [sys.executable, "-m", "oocana_async", "run", str(file), *flags]
+    def start_process(code: str, *flags: str, flow: str = "", **settings: Any) -> subprocess.Popen[str]:
+        (tmp_path / "job.py").write_text(code)
+        (tmp_path / "flow.oo.yaml").write_text(flow)
+        target = tmp_path / ("flow.oo.yaml" if flow else "job.py")
+        line = [sys.executable, "-m", "oocana_async", "run", str(target), *flags]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
         processes.append(subprocess.Popen(line, text=True, **pipes))
         return processes[-1]
@@ -75,6 +88,19 @@ def test_second_ctrl_c_leaves_stuck_threads_behind(code: str, start: Start) -> N
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=8)
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize("flow", [SHELL, SPAWN], ids=["shell", "spawn"])
+def test_ctrl_c_leaves_no_child_process(flow: str, start: Start) -> None:
+    process = start(PID, "--json", flow=flow)
+    (*_, line) = wait_for(process, '"log":"pid ')
+    child = int(json.loads(line)["log"].split()[1])
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert child != process.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_report_file_is_complete_when_interrupted(tmp_path: Path, start: Start) -> None:

@@ -89,6 +89,12 @@ def test_report_file_that_cannot_be_written_is_refused(tmp_path: Path, capsys: p
     assert "--report: " in err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has this device")
+def test_full_disk_is_an_error_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = run(capsys, flow("002-chain"), "--quiet", "--report", "/dev/full", code=1)
+    assert err == "error: [Errno 28] No space left on device\n"
+
+
 # -- plain lines ------------------------------------------------------------------------------------------------------
 
 

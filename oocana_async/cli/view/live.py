@@ -167,6 +167,10 @@ class LiveDisplay:
         """Print an entry above the nodes."""
         self._console.print(entry_renderable(entry))
 
+    def print(self, text: str) -> None:
+        """Print a line above the nodes."""
+        self._console.print(Text(text, style="bold yellow"))
+
     def refresh(self) -> None:
         """Draw the nodes as they are now."""
         self._live.refresh()
