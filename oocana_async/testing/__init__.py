@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oocana_async.testing.answers import NO_ANSWER, BlockAnswer, Child, NoAnswer, QueryAnswer
+from oocana_async.testing.bench import RunOptions
 from oocana_async.testing.clock import ManualClock
 from oocana_async.testing.record import (
     Ended,
@@ -14,7 +15,7 @@ from oocana_async.testing.record import (
     RunTimeoutError,
     StartedChild,
 )
-from oocana_async.testing.run import RunOptions, ScriptletRun, run_scriptlet, run_scriptlet_sync, start_scriptlet
+from oocana_async.testing.run import ScriptletRun, run_scriptlet, run_scriptlet_sync, start_scriptlet
 from oocana_async.testing.targets import Target
 from oocana_async.testing.values import HandleDefs
 
