@@ -46,7 +46,7 @@ def service(session_id: str | None, service_hash: str, name: str) -> str:
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """Say whether an MQTT topic filter (`+` one level, `#` the rest; neither stands for `$…` at first) takes a topic."""
+    """Say whether an MQTT topic filter (`+` one level, `#` the rest, neither for a first `$…`) takes a topic."""
     if topic.startswith("$") and pattern.startswith(("+", "#")):
         return False
     if pattern == topic or pattern == "#":

@@ -7,7 +7,7 @@ the session topic has a message of the same type.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -267,7 +267,7 @@ ReportEvent = (
 
 
 class _Kind(msgspec.Struct, frozen=True):
-    type: Any = None
+    type: str
 
 
 _decode: Callable[[bytes], ReportEvent] = msgspec.json.Decoder(ReportEvent).decode
@@ -285,7 +285,7 @@ def decode_report(body: bytes) -> ReportEvent | None:
         The event, or None when its `type` is unknown here: other languages' SDKs may send more.
 
     Raises:
-        msgspec.DecodeError: The body is no JSON or lacks a required field.
+        msgspec.DecodeError: The body is no JSON, has no `type`, or lacks a required field.
     """
     try:
         return _decode(body)
