@@ -1,7 +1,4 @@
-"""What scriptlets get as `oocana`: the names of the official SDK (protocol.md 8.1), bound to this package's classes.
-
-`Mainframe`, the official package's own MQTT client, is not among them: blocks reach the engine through their Context.
-"""
+"""What scriptlets get as `oocana`: the names of the official SDK (protocol.md 8.1), bound to this package's classes."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import msgspec
 
 from oocana_async.block_job import BlockJob
 from oocana_async.compat.alias import install_alias, uninstall_alias
+from oocana_async.compat.mainframe import Mainframe
 from oocana_async.compat.service import ServiceContextAbstractClass
 from oocana_async.compat.throttler import throttle
 from oocana_async.compat.types import (
@@ -109,6 +107,7 @@ __all__ = [
     "JobDict",
     "LLMMessage",
     "LLMModelOptions",
+    "Mainframe",
     "MediaPreviewPayload",
     "NodeDownstream",
     "OOMOL_LLM_ENV",
