@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -64,6 +63,8 @@ class Mainframe:
         *,
         patience: Patience | None = None,
     ) -> None:
+        import secrets
+
         from oocana_async.transport.address import Broker
 
         self._broker = Broker.parse(address)
