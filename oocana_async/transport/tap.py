@@ -1,7 +1,7 @@
 """A subscribing connection for busy topics: what is not wanted is thrown away before anything is decoded.
 
-`report` carries the echo of all that every session does, so it gets a connection of its own at QoS 0. The session topic
-may be added at QoS 1 while a child block runs.
+`report` carries the echo of all that every session does, so it gets a connection of its own at QoS 0. The jobs of all
+sessions come this way at QoS 1, and the session topic while a child block runs.
 """
 
 from __future__ import annotations
