@@ -232,10 +232,11 @@ class StubEngine:
     # --- messages in --------------------------------------------------------------------------------------------------
 
     def _see(self, payload: bytes) -> None:
-        event = msgspec.json.decode(payload)
-        if event.get("session_id") == self.session_id:
-            self.reports.append(event)
-            self._changed.set()
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event = msgspec.json.decode(payload, type=dict[str, Any])
+            if event.get("session_id") == self.session_id:
+                self.reports.append(event)
+                self._changed.set()
 
     def _take(self, payload: bytes) -> None:
         try:
