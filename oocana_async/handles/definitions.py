@@ -111,8 +111,13 @@ def is_primitive_dict(schema: Any) -> bool:
 
 def media_type_of(definition: Any) -> str | None:
     """Give the `contentMediaType` of a handle definition as it travels, None if it has none."""
-    schema = definition.get("json_schema") if isinstance(definition, dict | Mapping) else None
-    media_type = schema.get("contentMediaType") if isinstance(schema, dict | Mapping) else None
+    # Each output passes here, and asking an abstract class costs more than all the rest: hence the exact types first.
+    if type(definition) is not dict and not isinstance(definition, Mapping):
+        return None
+    schema = definition.get("json_schema")
+    if schema is None or (type(schema) is not dict and not isinstance(schema, Mapping)):
+        return None
+    media_type = schema.get("contentMediaType")
     return media_type if isinstance(media_type, str) else None
 
 
