@@ -31,12 +31,14 @@ MAX_DEPTH = 126
 """Levels of lists and objects in one value; with the message around it that stays below the engine's 128."""
 
 _SCALARS = frozenset((str, int, float, bool, type(None)))
-_STRING_KEYS = frozenset((str,))
+_FLAT = _SCALARS - {int}
+_INTEGERS = frozenset((int,))
+_MANY = 16
+"""Items from which on it is faster to collect their types than to look at each."""
 _MAX_INT = 2**64
 _MIN_INT = -(2**63)
 
 _MAX_FLOAT = 1.7976931348623157e308
-_WIDE = 1024
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[][{}]")
 
@@ -92,43 +94,35 @@ def require_depth(data: bytes, limit: int, subject: str) -> None:
             raise EncodingError(_too_deep(), subject=subject)
 
 
-def _is_plain(value: Any) -> bool:
-    """Say whether msgspec alone encodes the value as wanted, level by level, without recursion."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for item in level:
-            if type(item) in _SCALARS:
-                continue
-            inner = _items_of_plain(item)
-            if inner is None:
-                return False
-            kinds = set(map(type, inner))
-            if int in kinds and not _are_small(inner, kinds):
-                return False
-            if not kinds <= _SCALARS:
-                below.extend(inner)
-        if not below:
-            return True
-        if len(below) > _WIDE:  # shared parts are looked at once: a list that contains itself twice doubles each level
-            below = list({id(item): item for item in below}.values())
-        level = below
-    raise EncodingError(_too_deep())
-
-
-def _items_of_plain(item: Any) -> Collection[Any] | None:
-    """Return what is inside a list, a tuple or a dict with text keys; None if it is something else."""
-    kind = type(item)
+def _is_plain(value: Any, room: int = MAX_DEPTH) -> bool:
+    """Say whether msgspec alone encodes a value as wanted: plain containers of plain scalars, within the depth."""
+    kind = type(value)
     if kind is dict:
-        return item.values() if not item or set(map(type, item)) == _STRING_KEYS else None
-    return item if kind is list or kind is tuple else None
+        for key in value:
+            if type(key) is not str:
+                return False
+        items: Collection[Any] = value.values()
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        return False
+    if room == 0:
+        raise EncodingError(_too_deep())
+    if len(items) > _MANY and _are_scalars(items):
+        return True
+    for item in items:
+        kind = type(item)
+        if kind in _FLAT or (kind is int and _MIN_INT <= item < _MAX_INT):
+            continue
+        if kind is int or not _is_plain(item, room - 1):
+            return False
+    return True
 
 
-def _are_small(values: Collection[Any], kinds: set[type]) -> bool:
-    """Say whether all integers among some values have 64 bits; larger ones need a closer look."""
-    if len(kinds) == 1:
-        return bool(min(values) >= _MIN_INT and max(values) < _MAX_INT)
-    return all(_MIN_INT <= value < _MAX_INT for value in values if type(value) is int)
+def _are_scalars(items: Collection[Any]) -> bool:
+    """Say quickly whether many items are all scalars that need no closer look."""
+    kinds = set(map(type, items))
+    return kinds <= _FLAT or (kinds == _INTEGERS and min(items) >= _MIN_INT and max(items) < _MAX_INT)
 
 
 def _too_deep() -> str:
