@@ -63,17 +63,18 @@ async def _run(
     arguments: ExecutorArguments, transport: PipeTransport, departure: Departure, max_threads: int | None
 ) -> int:
     session = ExecutorSession(arguments.session_id, arguments.session_dir)
-    async with Runtime(max_threads=max_threads, on_notice=log.warning) as runtime:
-        executor = Executor(transport, session, runtime)
-        await executor.__aenter__()
+    runtime = await Runtime(max_threads=max_threads, on_notice=log.warning).__aenter__()
+    try:
+        executor = await Executor(transport, session, runtime).__aenter__()
         watch = asyncio.create_task(_watch_session(executor, departure), name="oocana-session-watch")
         executor.add_scope(_scope(arguments))
         reason = await departure.wait()
         jobs_running = executor.running > 0
         watch.cancel()
         await executor.aclose(GRACE if reason is not Reason.ENGINE_GONE else NOBODY_LEFT)
-        await runtime.aclose(NOBODY_LEFT)
         return reason.exit_code(jobs_running=jobs_running)
+    finally:
+        await runtime.aclose(NOBODY_LEFT)
 
 
 async def _watch_session(executor: Executor, departure: Departure) -> None:

@@ -93,17 +93,17 @@ async def _run(arguments: argparse.Namespace, transport: Transport, departure: D
     identity = ServiceIdentity(
         arguments.service_hash, arguments.instance, arguments.session_id, arguments.stop_at, arguments.keep_alive
     )
-    async with Runtime(max_loops=1, on_notice=log.warning) as runtime:
-        service = Service(transport, runtime, identity, LoopClock(asyncio.get_running_loop()))
-        watch = asyncio.create_task(_watch(departure, service), name="oocana-departure-watch")
-        try:
-            async with service:
-                log.info("leaving because %s", await service.until_over())
-                await service.aclose(GRACE)
-        finally:
-            watch.cancel()
-            await runtime.aclose(GRACE / 6)
-        return 1 if service.has_failed else 0
+    runtime = await Runtime(max_loops=1, on_notice=log.warning).__aenter__()
+    service = Service(transport, runtime, identity, LoopClock(asyncio.get_running_loop()))
+    watch = asyncio.create_task(_watch(departure, service), name="oocana-departure-watch")
+    try:
+        async with service:
+            log.info("leaving because %s", await service.until_over())
+            await service.aclose(GRACE)
+    finally:
+        watch.cancel()
+        await runtime.aclose(GRACE / 6)
+    return 1 if service.has_failed else 0
 
 
 async def _watch(departure: Departure, service: Service) -> None:
