@@ -35,8 +35,12 @@ async def hold(inputs, context):
     context.output("out", os.getpid())
     await __import__("asyncio").sleep(600)
 
+async def many(inputs, context):
+    for number in range(3000):
+        await context.output("out", number)
+
 def main(service):
-    service.block_handler = {"add": add, "hold": hold}
+    service.block_handler = {"add": add, "hold": hold, "many": many}
 """
 
 
@@ -148,6 +152,18 @@ async def test_global_service_is_found_by_the_next_session_and_ends_on_request(
     assert (await front_end.exit_report())["session_id"] is None
     assert (await run(second, tmp_path / "service", "add", "Never"))[0] == 1
     await front_end.transport.publish([message])
+    await front_end.exit_report()
+
+
+@pytest.mark.parametrize("stop_at", ["session_end", "app_end"])
+async def test_many_outputs_of_a_service_all_arrive_in_order(
+    start_engine: StartEngine, front_end: FrontEnd, tmp_path: Path, stop_at: str
+) -> None:
+    stub = await start_engine()
+    job = await start(stub, tmp_path / "service", "many", stop_at)
+    assert (await job.end()).error is None
+    assert [value for _, value in job.outputs] == list(range(3000))
+    await front_end.transport.publish([Outgoing("service/global/action/shutdown", b"{}", Delivery.CONTROL)])
     await front_end.exit_report()
 
 
