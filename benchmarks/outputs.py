@@ -157,10 +157,19 @@ class NoChannel:
     congested = False
     is_own_thread = False
 
+    @property
+    def room(self) -> NoChannel:
+        """Return itself: there is always room."""
+        return self
+
     @staticmethod
-    def put(message: Outgoing) -> bool:
+    def put(message: Outgoing, gate: object = None) -> bool:
         """Forget a message."""
         return False
+
+    @staticmethod
+    def put_last(message: Outgoing, gate: object) -> None:
+        """Forget a message."""
 
 
 def profile(rounds: int, count: int) -> Figures:

@@ -6,14 +6,28 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from oocana_async.errors import TransportError
 from oocana_async.transport.base import Outgoing
 
-__all__ = ["OVERHEAD", "Backlog"]
+__all__ = ["OVERHEAD", "Backlog", "Gate"]
 
 OVERHEAD = 128
 """Bytes that one message costs beside its payload, counted so that the limits describe memory."""
+
+
+class Gate(Protocol):
+    """Says whether one producer may still put messages in."""
+
+    is_running: bool
+
+
+class _AlwaysRunning:
+    is_running = True
+
+
+_ALWAYS = _AlwaysRunning()
 
 
 class Backlog:
@@ -42,7 +56,8 @@ class Backlog:
         self._bytes = 0
         self._is_taking = True
         self._asleep = True
-        self._congested = False
+        self.congested = False
+        """Whether producers are asked to wait; stays true after a failure, so that they hear of it."""
         self._room = threading.Condition(self._lock)
         self._stalled = 0
         # One entry per waiting call; drained by _release(), each call withdraws its own.
@@ -54,11 +69,6 @@ class Backlog:
         self.coalesced = 0
         self.refused = 0
         self.blocked = 0
-
-    @property
-    def congested(self) -> bool:
-        """Whether producers are asked to wait; stays true after a failure, so that they hear of it."""
-        return self._congested
 
     @property
     def appended(self) -> int:
@@ -73,25 +83,43 @@ class Backlog:
 
     # -- producers, in any thread -------------------------------------------------------------------------------
 
-    def put(self, message: Outgoing) -> bool:
+    def put(self, message: Outgoing, gate: Gate = _ALWAYS) -> bool | None:
         """Put a message at the end, without ever blocking; one that comes after the end is refused and counted.
+
+        Args:
+            message: the message.
+            gate: a producer whose last message has been put refuses this one.
 
         Returns:
             True above the hard limit: then the caller shall go through `wait_below_limit` before the next message.
+            None when the message was refused.
         """
         size = len(message.payload) + OVERHEAD
         with self._lock:
-            if not self._is_taking:
-                self.refused += 1
-                return False
+            if not (self._is_taking and gate.is_running):
+                self.refused += not self._is_taking
+                return None
             self._queue.append(message)
             filled = self._bytes = self._bytes + size
             if filled > self._high_bytes or len(self._queue) > self._high_messages:
-                self._congested = True
+                self.congested = True
             wake, self._asleep = self._asleep, False
         if wake:
             self._wake()
         return filled > self._hard_limit
+
+    def put_last(self, message: Outgoing, gate: Gate) -> None:
+        """Put the last message of a producer and stop it, so that nothing of it can come behind; never blocks."""
+        with self._lock:
+            if gate.is_running and self._is_taking:
+                self._queue.append(message)
+                self._bytes += len(message.payload) + OVERHEAD
+            else:
+                self.refused += 1
+            gate.is_running = False
+            wake, self._asleep = self._asleep, False
+        if wake:
+            self._wake()
 
     def put_latest(self, key: str, message: Outgoing) -> None:
         """Put a message at the end and drop the one with the same key that still waits."""
@@ -144,9 +172,9 @@ class Backlog:
         Raises:
             TransportError: Nothing can be sent any more.
         """
-        if self._congested and threading.get_ident() != self.taker_thread:
+        if self.congested and threading.get_ident() != self.taker_thread:
             with self._room:
-                if not self._room.wait_for(lambda: not self._congested or self.failure is not None, timeout):
+                if not self._room.wait_for(lambda: not self.congested or self.failure is not None, timeout):
                     return False
         self.raise_failure()
         return True
@@ -172,9 +200,9 @@ class Backlog:
         with self._lock:
             self._bytes -= size
             resumed = self._stalled > 0 and self._bytes <= self._hard_limit // 2
-            relaxed = self._congested and self._is_low()
+            relaxed = self.congested and self._is_low()
             if relaxed:
-                self._congested = False
+                self.congested = False
         if relaxed or resumed:
             self._release()
 
@@ -193,7 +221,7 @@ class Backlog:
             self._bytes = 0
             self.taker_thread = 0
             self.failure = self.failure or failure
-            self._congested = self.failure is not None
+            self.congested = self.failure is not None
         self._release()
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -212,7 +240,7 @@ class Backlog:
     def _register_waiter(self) -> asyncio.Future[None] | None:
         loop = asyncio.get_running_loop()
         with self._lock:
-            if not self._congested or self.failure is not None:
+            if not self.congested or self.failure is not None:
                 return None
             future: asyncio.Future[None] = loop.create_future()
             self._waiters.add(future)

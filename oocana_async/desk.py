@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from oocana_async.backlog import Gate
 from oocana_async.context.base import ContextParts
 from oocana_async.encoding import encode
 from oocana_async.errors import ClosedError, EncodingError
@@ -50,9 +51,21 @@ class DeskChannel:
     is_own_thread = False
 
     @property
-    def put(self) -> Callable[[Outgoing], bool]:
-        """Print a message."""
-        return _show
+    def room(self) -> DeskChannel:
+        """Return itself: there is always room."""
+        return self
+
+    def put(self, message: Outgoing, gate: Gate | None = None) -> bool | None:
+        """Print a message, unless its job has ended."""
+        if gate is not None and not gate.is_running:
+            return None
+        _show(message)
+        return False
+
+    def put_last(self, message: Outgoing, gate: Gate) -> None:
+        """Print the end of a job."""
+        gate.is_running = False
+        _show(message)
 
     def append_latest(self, key: str, message: Outgoing) -> None:
         """Print a message; progress goes out twice, once is enough here."""
@@ -78,10 +91,9 @@ class DeskChannel:
         return True
 
 
-def _show(message: Outgoing) -> bool:
+def _show(message: Outgoing) -> None:
     shown = message.payload.decode()
     print(f"[oocana desk] {message.topic}: {shown}", file=sys.stderr)  # noqa: T201 - that is its purpose
-    return False
 
 
 class DeskExchange:

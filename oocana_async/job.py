@@ -14,12 +14,14 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from oocana_async import topics
+from oocana_async.backlog import Gate
 from oocana_async.encoding import encode
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.messages import encode_message
 from oocana_async.messages.report import BlockProgressEvent, BlockWarning, JobEvent
 from oocana_async.messages.session import BlockFinished, BlockProgress
 from oocana_async.messages.shared import RawMap, StackFrame
+from oocana_async.sending import Room
 from oocana_async.throttle import Clock, Throttle
 from oocana_async.transport.base import Delivery, Outgoing
 
@@ -32,32 +34,40 @@ MAX_PAYLOAD = 268_000_000
 """Bytes of a message: MQTT carries 268,435,455 with the topic (protocol.md 1.1), the engine wraps what it passes on."""
 
 
+class Put(Protocol):
+    """Takes a message without blocking."""
+
+    def __call__(self, message: Outgoing, gate: Gate = ...) -> bool | None:
+        """Take a message unless its producer has put its last one."""
+
+
 class Channel(Protocol):
     """What a job sends into; the outbox, or the desk's printer."""
 
     @property
-    def congested(self) -> bool:
-        """True while producers are asked to wait, and after a failure."""
+    def room(self) -> Room:
+        """What producers wait for when too much is under way."""
 
     @property
     def is_own_thread(self) -> bool:
         """Whether the calling thread empties the channel, so that it must never wait for it."""
 
     @property
-    def put(self) -> Callable[[Outgoing], bool]:
+    def put(self) -> Put:
         """A function that takes a message, from any thread, without blocking.
 
-        True asks the caller to go through `wait_below_limit` before the next message.
+        It returns True to ask for `wait_below_limit()` before the next message, None when it refused the message.
         """
+
+    @property
+    def put_last(self) -> Callable[[Outgoing, Gate], None]:
+        """A function that takes the last message of a producer and stops it, in one step."""
 
     def append_latest(self, key: str, message: Outgoing) -> None:
         """Take a message that makes a waiting one with the same key superfluous."""
 
     def wait_below_limit(self) -> bool:
         """Block the calling thread while far too much waits; True when it had to wait."""
-
-    def wait_for_room(self) -> Coroutine[Any, Any, None]:
-        """Return a coroutine that ends when the channel is no longer congested."""
 
     def wait_for_room_blocking(self, timeout: float | None = None) -> bool:
         """Block until the channel is no longer congested."""
@@ -139,8 +149,8 @@ class JobLink:
         self.channel = channel
         self.topic = topics.session(identity.session_id)
         self.is_running = True
-        """Whether the block may still send; the same as `state`, at the price of an attribute."""
-        self._put = channel.put
+        """Whether the block may still send; the channel makes it false together with the last message."""
+        self._put = channel.put  # looked up once: every output passes here
         self._session_id, self._job_id = identity.session_id, identity.job_id
         self._redact = redact
         self._blocking = blocking
@@ -240,12 +250,10 @@ class JobLink:
         """
         if len(payload) > MAX_PAYLOAD:
             raise _too_large(what, payload)
-        message = Outgoing(self.topic, payload, Delivery.DATA, self._session_id, self._job_id)
-        with self._lock:
-            is_full = self.is_running and self._put(message)
-        if is_full:
+        full = self._put(Outgoing(self.topic, payload, Delivery.DATA, self._session_id, self._job_id), self)
+        if full:
             self._wait_below_limit()
-        elif not self.is_running:
+        elif full is None and not self.is_running:
             self.late(what)
 
     def send(self, payload: bytes, delivery: Delivery = Delivery.DATA) -> None:
@@ -340,8 +348,9 @@ class JobLink:
                 return False
             self._move(JobState.FINISHED)
         self._progress.close()
+        finished = Outgoing(self.topic, payload, Delivery.FINISH, self._session_id, self._job_id)
+        self.channel.put_last(finished, self)
         with self._lock:
-            self._put(Outgoing(self.topic, payload, Delivery.FINISH, self._session_id, self._job_id))
             callbacks, self._at_end = self._at_end, {}
         for callback in callbacks.values():
             callback()
@@ -362,7 +371,6 @@ class JobLink:
         if self._state is not JobState.RUNNING:
             raise StateError(f"a job that is {self._state.value} cannot become {state.value}")
         self._state = state
-        self.is_running = False
 
 
 def _nothing() -> None:

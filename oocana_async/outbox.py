@@ -103,6 +103,8 @@ class Outbox:
         )
         self.put = self._backlog.put
         """Like `append`, but never blocks: True asks for `wait_below_limit()` before the next message."""
+        self.put_last = self._backlog.put_last
+        """Puts the last message of a producer and stops it; never blocks."""
         self._state = OutboxState.NEW
         self._sent = self._lost = 0
         self._passed = 0  # messages that were sent or replaced, counted from the first one
@@ -166,6 +168,11 @@ class Outbox:
     def congested(self) -> bool:
         """True from the high-water mark until the sender has come down to half of it, and after a failure."""
         return self._backlog.congested
+
+    @property
+    def room(self) -> Backlog:
+        """What producers wait for."""
+        return self._backlog
 
     @property
     def is_own_thread(self) -> bool:

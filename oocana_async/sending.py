@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from oocana_async.errors import StateError
 
-__all__ = ["Reply", "Sent"]
+__all__ = ["Reply", "Room", "Sent"]
 
 T = TypeVar("T")
 

@@ -28,10 +28,9 @@ class SyncContext(FactMembers[None], OutputMembers[None], ReportMembers[None], Q
         super().__init__(parts)
 
     def _sent(self) -> None:
-        channel = self._link.channel
-        if channel.congested and not channel.is_own_thread:
+        if self._room.congested and not self._link.channel.is_own_thread:
             with self._link.blocking():
-                channel.wait_for_room_blocking()
+                self._link.channel.wait_for_room_blocking()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Block until everything sent so far has been acknowledged by the broker, or taken by the embedded engine.

@@ -45,8 +45,7 @@ class Context(
         super().__init__(parts)
 
     def _sent(self) -> Awaitable[None]:
-        channel = self._link.channel
-        return Sent(channel) if channel.congested else _IN_CHANNEL
+        return Sent(self._room) if self._room.congested else _IN_CHANNEL
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything sent so far has been acknowledged by the broker, or taken by the embedded engine.

@@ -59,6 +59,7 @@ class ContextCore(ABC, Generic[R]):
     def __init__(self, parts: ContextParts) -> None:
         self._parts = parts
         self._link = parts.link
+        self._room = parts.link.channel.room
 
     @property
     def session_id(self) -> str:

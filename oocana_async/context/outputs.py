@@ -57,13 +57,12 @@ class OutputMembers(ContextCore[R]):
         if not self._link.is_running:
             self._link.late("output")
             return self._sent()
-        if key in self._declared:
+        head = self._heads.get(key) or self._head(key)
+        if head:
             tail = b"}" if to_node is None and to_flow is None else _target_tail(to_node, to_flow)
             data = self._encoder(key, value)
             if data is not None:
-                self._link.emit((self._heads.get(key) or self._head(key)) + data + tail, "output")
-        else:
-            self._warn_undeclared(key)
+                self._link.emit(head + data + tail, "output")
         if done:
             self.done()
         return self._sent()
@@ -111,7 +110,13 @@ class OutputMembers(ContextCore[R]):
         return self.finish(error=error)
 
     def _head(self, key: str) -> bytes:
-        """Return the BlockOutput of a handle up to its value: encoded once, it makes each output a concatenation."""
+        """Return the BlockOutput of a handle up to its value, which makes each output a concatenation.
+
+        It is empty, after a warning, when the handle is not declared.
+        """
+        if key not in self._declared:
+            self._warn_undeclared(key)
+            return b""
         whole = encode_message(BlockOutput(self.session_id, self.job_id, key, NULL))
         self._heads[key] = whole.removesuffix(b"null}")
         return self._heads[key]
