@@ -84,6 +84,8 @@ def _find(importer: ScriptletModule, name: str, fromlist: Sequence[str], level: 
     if level > 0:
         # Relative imports work by themselves inside a real package.
         return None if level > 1 or importer.source.package else _relative(importer, name, fromlist)
+    if not name or os.sep in name:
+        return None  # a module under its full name: pickle in C asks for it in the name of the file that calls pickle
     top, _, rest = name.partition(".")
     if top in importer.bound or top in sys.stdlib_module_names:
         target = importer.bound.get(top)

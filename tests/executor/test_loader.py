@@ -183,6 +183,18 @@ def test_classes_of_scriptlets_are_found_by_name(loader: ScriptletLoader, write:
     assert typing.get_type_hints(type(box)) == {"corner": type(box.corner)}
 
 
+def test_scriptlet_pickles_objects_of_its_own_and_its_helpers_classes(loader: ScriptletLoader, write: Write) -> None:
+    text = """
+        import pickle
+        from helper import Point
+        class Box:
+            pass
+        def main(): return [type(pickle.loads(pickle.dumps(kind()))) is kind for kind in (Box, Point)]
+    """
+    write("helper.py", "class Point: ...")
+    assert loader.load(str(write("a.py", text))).function() == [True, True]
+
+
 def test_directories_have_helpers_of_their_own(loader: ScriptletLoader, write: Write) -> None:
     text = "import helper\nfrom helper import NAME\ndef main(): return helper.NAME + NAME"
     results = []
