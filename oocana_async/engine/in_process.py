@@ -19,6 +19,9 @@ __all__ = ["InProcessHost"]
 class InProcessHost:
     """Starts executors inside this process, over the given transport, and processes for blocks with `spawn: true`.
 
+    Services are processes of their own, too; global ones (`stop_at: app_end` or `never`) end with the session, because
+    nobody could keep them.
+
     Each scope has its own variables, data directory and package path, as separate processes would have.
 
     Args:

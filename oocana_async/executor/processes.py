@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Self
 
 from oocana_async.errors import TransportError
@@ -41,6 +41,8 @@ class ChildProcess:
         self._popen = popen
         self._loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[int] = self._loop.create_future()
+        self._reaping = threading.Lock()
+        self._is_reaped = False
         self._bridge: asyncio.Task[None] | None = None
         if bridge is not None:
             self._bridge = asyncio.create_task(self._serve(bridge), name=f"oocana-pipe-{name}")
@@ -111,14 +113,11 @@ class ChildProcess:
     def terminate(self) -> None:
         """Ask the process to leave, once more by the end of its lifeline."""
         self._cut_lifeline()
-        with contextlib.suppress(ProcessLookupError):
-            self._popen.terminate()
+        self._signal(os.kill, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill the process and its group."""
-        if not self.has_ended:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
+        self._signal(os.killpg, signal.SIGKILL)
 
     async def aclose(self, grace: float) -> None:
         """End the process: ask, wait, kill; returns when it is gone. May be called twice.
@@ -148,13 +147,23 @@ class ChildProcess:
         if self._popen.stdin is not None:
             self._popen.stdin.close()
 
+    def _signal(self, send: Callable[[int, int], None], number: int) -> None:
+        """Signal the process or its group, which keep their id until the process is reaped."""
+        with self._reaping:
+            if not self._is_reaped:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    send(self._popen.pid, number)
+
     def _watch(self) -> None:
         """Wait for the end; in a thread."""
-        if hasattr(os, "waitid"):  # the process keeps its id until it is reaped, so this kills nobody else
+        if hasattr(os, "waitid"):
             os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
-        code = self._popen.wait()
+            self.kill()
+        else:
+            self._popen.wait()
+        with self._reaping:
+            code = self._popen.wait()
+            self._is_reaped = True
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._note_exit, code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ class ServicePlan:
     def log_path(self) -> Path:
         """Where the process writes what it has to say, stdout and stderr included."""
         root = Path.home() / ".oocana"
-        directory = root / "services" if self.session_id is None else root / "sessions" / self.session_id
-        return directory / f"python-{self.service_hash}.log"
+        directory = root / "services" if self.session_id is None else root / "sessions" / _as_name(self.session_id)
+        return directory / f"python-{_as_name(self.service_hash)}.log"
 
     def command(self, instance: str, address: str | None) -> list[str]:
         """Return program and arguments.
@@ -97,6 +98,11 @@ async def launch(plan: ServicePlan, instance: str, *, address: str | None, trans
     finally:
         if not isinstance(output, int):
             output.close()
+
+
+def _as_name(text: str) -> str:
+    """Return what came in a message as the name of a file, never as a path."""
+    return re.sub(r"[^\w.-]", "_", text).lstrip(".") or "_"
 
 
 def _open_log(path: Path) -> int | IO[bytes]:

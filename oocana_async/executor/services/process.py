@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from oocana_async.errors import TransportError
 from oocana_async.executor.leaving import Departure, Reason, run_and_leave
@@ -17,6 +18,9 @@ from oocana_async.executor.services.lifetime import StopAt
 from oocana_async.executor.services.service import Service, ServiceIdentity
 from oocana_async.throttle import LoopClock
 from oocana_async.transport.base import Transport
+
+if TYPE_CHECKING:
+    from oocana_async.transport.pacing import Notice
 
 __all__ = ["main"]
 
@@ -64,16 +68,30 @@ async def _serve(arguments: argparse.Namespace) -> int:
     with departure.watch():
         if arguments.session_id is not None:
             _watch_lifeline(departure)
-        transport = _transport(arguments, departure)
+        notices = _Notices()
+        transport = _transport(arguments, departure, notices)
         try:
             async with transport:
-                return await _run(arguments, transport, departure)
+                return await _run(arguments, transport, departure, notices)
         except TransportError as error:
             log.error("the connection is lost: %s", error)
             return 1
 
 
-def _transport(arguments: argparse.Namespace, departure: Departure) -> Transport:
+class _Notices:
+    """Passes on what the transport has to say to users."""
+
+    service: Service | None = None
+
+    def take(self, notice: Notice) -> None:
+        """Take a notice; before there are jobs it is logged."""
+        if self.service is None:
+            log.warning("%s", notice.text)
+        else:
+            self.service.warn(notice.job_id, notice.text)
+
+
+def _transport(arguments: argparse.Namespace, departure: Departure, notices: _Notices) -> Transport:
     if arguments.pipe_fd is not None:
         from oocana_async.transport.pipe import PipeTransport
 
@@ -85,16 +103,18 @@ def _transport(arguments: argparse.Namespace, departure: Departure) -> Transport
         client_id=f"python-service-{arguments.service_hash}-{arguments.instance}",
         session_id=arguments.session_id or "",
         close_within=GRACE,
+        on_notice=notices.take,
         on_lost=lambda _: departure.leave(Reason.BROKER_GONE),
     )
 
 
-async def _run(arguments: argparse.Namespace, transport: Transport, departure: Departure) -> int:
+async def _run(arguments: argparse.Namespace, transport: Transport, departure: Departure, notices: _Notices) -> int:
     identity = ServiceIdentity(
         arguments.service_hash, arguments.instance, arguments.session_id, arguments.stop_at, arguments.keep_alive
     )
     runtime = await Runtime(max_loops=1, on_notice=log.warning).__aenter__()
     service = Service(transport, runtime, identity, LoopClock(asyncio.get_running_loop()))
+    notices.service = service
     watch = asyncio.create_task(_watch(departure, service), name="oocana-departure-watch")
     try:
         async with service:

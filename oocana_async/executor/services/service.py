@@ -123,6 +123,12 @@ class Service:
         if not self._over.done():
             self._over.set_result(reason)
 
+    def warn(self, job_id: str, text: str) -> None:
+        """Warn as a job; as any, when there is none of that id."""
+        homes = list(self._sessions.values())
+        for jobs in [one for one in homes if one.has_run(job_id)] or homes:
+            jobs.warn(job_id, text)
+
     async def aclose(self, deadline: float = 3.0) -> None:
         """Cancel what runs, tell everybody, deliver what is queued; may be called twice.
 
