@@ -2,7 +2,7 @@
 
 Started by `_rivals.py` with the interpreter of an environment that has `distributed`; it knows nothing of this project.
 Each line of standard input asks for one measurement, `{"case": ..., "kind": ..., "n": ...}`; each line of standard
-output answers with the seconds that it took.
+output answers with the seconds that it took, and those of the processor.
 """
 
 from __future__ import annotations
@@ -61,10 +61,9 @@ CASES: dict[str, Callable[[Client, Callable[..., Any], int], Awaitable[int]]] = 
 async def measure(client: Client, request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request."""
     function = step_async if request["kind"] == "async" else step
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     result = await CASES[request["case"]](client, function, request["n"])
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "result": result}
+    return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "result": result}
 
 
 async def main() -> None:

@@ -2,7 +2,8 @@
 
 Started by `_rivals.py` with the interpreter of an environment that has `prefect`; it knows nothing of this project. It
 works against the server that Prefect starts for itself when none is configured. Each line of standard input asks for
-one measurement, `{"case": ..., "kind": ..., "n": ...}`; each line of standard output answers with its seconds.
+one measurement, `{"case": ..., "kind": ..., "n": ...}`; each line of standard output answers with its seconds, and
+those of the processor (without the server, which is a process of its own).
 """
 
 from __future__ import annotations
@@ -71,11 +72,11 @@ CASES: dict[tuple[str, str], Callable[[int], Any]] = {
 def measure(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request."""
     function = CASES[request["case"], request["kind"]]
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     result = function(request["n"])
     if asyncio.iscoroutine(result):
         result = asyncio.run(result)
-    return {"seconds": time.perf_counter() - start, "result": result}
+    return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "result": result}
 
 
 def main() -> None:
