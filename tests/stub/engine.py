@@ -122,6 +122,7 @@ class StubEngine:
         )
         self._stack = contextlib.AsyncExitStack()
         self._has_front = front
+        self._closing = False
 
     async def __aenter__(self) -> Self:
         for directory in (self.home, self.session_dir, self.tmp_dir / self.workspace.name, self.workspace):
@@ -136,6 +137,7 @@ class StubEngine:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._closing = True
         for timer in self._timers:
             timer.cancel()
         while self._tasks:
@@ -226,8 +228,9 @@ class StubEngine:
             self._timers.discard(timer)
             action(*arguments)
 
-        timer = asyncio.get_running_loop().call_later(delay, act)
-        self._timers.add(timer)
+        if not self._closing:
+            timer = asyncio.get_running_loop().call_later(delay, act)
+            self._timers.add(timer)
 
     # --- messages in --------------------------------------------------------------------------------------------------
 
