@@ -234,7 +234,7 @@ class Executor:
         entry = self._runs.get(inputs.job_id)
         if entry is None:
             return
-        if inputs.inputs is None and inputs.inputs_def:  # they are handed out once (protocol.md 2.6)
+        if _were_handed_out(inputs):
             entry[0].withdraw()
         else:
             entry[0].take_inputs(inputs)
@@ -298,3 +298,13 @@ class Executor:
     def _send(self, payload: bytes, delivery: Delivery, job_id: str) -> None:
         session_id = self.session.session_id
         self.channel.append(Outgoing(f"session/{session_id}", payload, delivery, session_id, job_id))
+
+
+def _were_handed_out(inputs: BlockInputs) -> bool:
+    """Whether another executor has got the inputs: they are handed out once (protocol.md 2.6).
+
+    A task that is run directly may have none, though it declares some, if nothing fills them (flow-format.md 5.6).
+    """
+    if inputs.inputs is not None or not inputs.inputs_def:
+        return False
+    return bool(inputs.stacks) or any("value" in one or one.get("nullable") for one in inputs.inputs_def.values())

@@ -58,6 +58,16 @@ async def test_async_and_sync_blocks_pass_values(tmp_path: Path) -> None:
     assert result.outputs == {"res": [0, 10, 20]}
 
 
+async def test_task_that_is_run_directly_runs_without_inputs_that_it_declares(tmp_path: Path) -> None:
+    scriptlets(tmp_path, a="def main(params, context):\n    return {'out': list(params)}\n")
+    manifest = tmp_path / "flows" / "main" / "task.oo.yaml"
+    manifest.write_text(
+        "executor: {name: python, options: {entry: a.py}}\ninputs_def: [{handle: x}]\noutputs_def: [{handle: out}]\n"
+    )
+    async with asyncio.timeout(20):
+        assert (await run_flow(manifest, **places(tmp_path))).outputs == {"out": [[]]}
+
+
 async def test_timeout_cancels_the_block(tmp_path: Path) -> None:
     scriptlets(tmp_path, a=SLEEPER)
     result = await run(tmp_path, [task("a", timeout=1)])
