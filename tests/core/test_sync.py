@@ -78,7 +78,7 @@ async def test_output_raises_when_the_connection_is_gone(bench: Bench) -> None:
     outbox = await Outbox(transport).__aenter__()
     bench.link = JobLink(JobIdentity("S1", "J1"), outbox, ManualClock())
     context = bench.sync_context()
-    await asyncio.to_thread(context.output, "out", 1)
+    bench.link.send(b"{}")
     with pytest.raises(TransportError, match="gone"):
         await outbox.flush()
     with pytest.raises(TransportError, match="gone"):
