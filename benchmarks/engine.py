@@ -6,8 +6,8 @@
     python benchmarks/engine.py --smoke            a few seconds, ours alone; exit code 1 if a message is missing
 
 Without an engine there is nothing to measure, which is no fault. Executors take turns, case by case; each case is run
-by every one of them in each round. A run that is not through within its limit is stopped and reported as such, with what
-had arrived. The broker is mosquitto, at its defaults where a case does not say `nodelay` (`set_tcp_nodelay true`).
+by every one of them in each round. A run that is not through within its limit is stopped and reported as such, with
+what had arrived. The broker is mosquitto, at its defaults where a case does not say `nodelay` (`set_tcp_nodelay true`).
 """
 
 from __future__ import annotations
