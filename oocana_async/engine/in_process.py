@@ -13,7 +13,14 @@ from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
 from oocana_async.transport.base import Transport
 
-__all__ = ["InProcessHost"]
+__all__ = ["LEAVING", "InProcessHost"]
+
+LEAVING = 3.0
+"""Seconds that blocks, and then their threads, get together when a run is over before they are; then stuck threads are
+left to die with the process."""
+
+_LEAST = 0.1
+"""Seconds that threads without work get in any case."""
 
 
 class InProcessHost:
@@ -71,7 +78,10 @@ class InProcessHost:
 
     async def _close_executor(self) -> None:
         executor, self._executor = self._executor, None
-        if executor is not None:
-            await executor.aclose()
-            if self._own_runtime is not None:
-                await self._own_runtime.aclose()
+        if executor is None:
+            return
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LEAVING
+        await executor.aclose(LEAVING)
+        if self._own_runtime is not None:
+            await self._own_runtime.aclose(max(_LEAST, end - loop.time()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
@@ -91,9 +92,13 @@ class Runtime:
             self._plots.close_figures(job_id)
 
     async def aclose(self, deadline: float = 5.0) -> None:
-        """End all threads; those that are stuck after some seconds are left to die with the process."""
-        stuck = await self.loops.aclose(deadline) + await self.workers.aclose(deadline)
-        for thread in stuck:
+        """End all threads; those that are stuck are left to die with the process.
+
+        Args:
+            deadline: seconds that this may take.
+        """
+        loops, workers = await asyncio.gather(self.loops.aclose(deadline), self.workers.aclose(deadline))
+        for thread in loops + workers:
             self._on_notice(f"thread {thread.name} did not end, it is at {thread.place}")
         self._installed.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import threading
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,24 @@ async def test_leaving_cancels_blocks_and_leaves_no_thread(tmp_path: Path) -> No
     assert (tmp_path / "session" / "cleaned").exists()
     left = [thread.name for thread in set(threading.enumerate()) - before if not thread.name.startswith("asyncio_")]
     assert left == []
+
+
+@pytest.mark.parametrize("kind", ["async def", "def"])
+async def test_stuck_block_and_its_thread_share_one_deadline(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oocana_async.engine.in_process.LEAVING", 0.3)
+    release = threading.Event()
+    monkeypatch.setattr(builtins, "oocana_test_release", release, raising=False)
+    scriptlets(tmp_path, a=f"{kind} main(params, context):\n    print('up')\n    oocana_test_release.wait(30)\n")
+    async with open_session(write_flow(tmp_path, [task("a")]), **places(tmp_path)) as session:
+        async for event in session.events():
+            if isinstance(event, report.BlockLog):
+                break
+        cancelled_at = asyncio.get_running_loop().time()
+    took = asyncio.get_running_loop().time() - cancelled_at
+    release.set()
+    assert took < 3  # each of them has 5 s of its own elsewhere
 
 
 async def test_child_block_answers_its_parent(tmp_path: Path) -> None:
