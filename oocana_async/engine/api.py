@@ -79,7 +79,8 @@ async def open_session(
         nodes_inputs: node id -> handle -> value, for nodes of the root flow.
         search_paths: directories with packages, in order.
         session_id: a random UUID when None.
-        session_dir: shared by all blocks, `<system tmp>/<session id>` when None; never deleted.
+        session_dir: shared by all blocks, never deleted; when None it is `<system tmp>/<session id>`, and removed at
+            the end unless a block has put a file there.
         temp_root: temporary directories are made below it; `OOCANA_TEMP_ROOT`, else the system's, when None.
         project_data: data directory of blocks outside packages; the temp root when None.
         pkg_data_root: packages have their data directories below it; the temp root when None.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -25,19 +26,24 @@ class Directories:
     """Where a session keeps its files; all exist while it runs.
 
     Attributes:
-        session: shared by the session, `context.session_dir`; never deleted.
+        session: shared by the session, `context.session_dir`; deleted at the end when it has a name of ours and holds
+            no file.
         tmp: of the target, `context.tmp_dir`; deleted by the next run when this one succeeds.
         project_data: data of code outside packages.
         pkg_data_root: data of packages, a directory each.
+        owns_session: nobody asked for that session directory.
     """
 
     session: Path
     tmp: Path
     project_data: Path
     pkg_data_root: Path
+    owns_session: bool = False
 
     def close(self, *, succeeded: bool) -> None:
-        """Mark the temporary directory of a run that succeeded, for the next run to delete."""
+        """Mark the temporary directory of a run that succeeded, for the next run to delete; leave nothing empty."""
+        if self.owns_session:
+            _remove_without_files(self.session)
         if succeeded and self.tmp.is_dir():
             (self.tmp / _MARKER).write_text("0", encoding="utf-8")
         left = _in_use.get(self.tmp, 1) - 1
@@ -81,11 +87,22 @@ def prepare_directories(
         tmp=tmp,
         project_data=Path(project_data or root).absolute(),
         pkg_data_root=Path(pkg_data_root or root).absolute(),
+        owns_session=session_dir is None,
     )
     for directory in (made.session, made.tmp, made.project_data, made.pkg_data_root):
         directory.mkdir(parents=True, exist_ok=True)
     _in_use[tmp] = _in_use.get(tmp, 0) + 1
     return made
+
+
+def _remove_without_files(directory: Path) -> None:
+    """Remove a directory that holds nothing but directories; failing to does no harm."""
+    tree = list(os.walk(directory, topdown=False))
+    if any(files for _, _, files in tree):
+        return
+    with contextlib.suppress(OSError):  # somebody has put something there meanwhile
+        for path, _, _ in tree:
+            Path(path).rmdir()
 
 
 def workspace_scope(root: Graph | TaskBlock) -> RunScope:

@@ -47,3 +47,26 @@ def test_second_session_of_a_target_keeps_the_files_of_the_first(tmp_path: Path)
     first.close(succeeded=True)
     prepare_directories(FLOW, "s4", **places).close(succeeded=False)
     assert not (first.tmp / "mine").exists()
+
+
+def test_session_directory_without_files_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = prepare_directories(FLOW, "s1", temp_root=tmp_path)
+    (made.session / "binary" / "s1").mkdir(parents=True)
+    made.close(succeeded=True)
+    assert not made.session.exists()
+
+
+def test_session_directory_with_files_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = prepare_directories(FLOW, "s1", temp_root=tmp_path)
+    (made.session / "empty").mkdir()
+    (made.session / "result").touch()
+    made.close(succeeded=True)
+    assert {path.name for path in made.session.iterdir()} == {"empty", "result"}
+
+
+def test_session_directory_that_was_asked_for_is_kept(tmp_path: Path) -> None:
+    made = prepare_directories(FLOW, "s1", session_dir=tmp_path / "session", temp_root=tmp_path)
+    made.close(succeeded=True)
+    assert made.session.is_dir()
