@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import selectors
 import threading
 import time
@@ -23,11 +24,24 @@ RESPONSIVE = 0.05
 
 
 class _StampedSelector(_Selector):
-    """Tells its loop when user code runs and when it does not; costs nothing while the loop is idle."""
+    """Tells its loop when user code runs and when it does not; costs nothing while the loop is idle.
+
+    A loop without sockets and timers waits for a token in a queue, not in the system's selector: a token wakes it
+    without a system call of the waking thread, which therefore keeps the interpreter until it waits itself. That
+    halves what starting a job costs.
+    """
 
     def __init__(self, owner: BlockLoop) -> None:
         super().__init__()
         self._owner = owner
+        # One token per wake-up; drained after each wait; dies with the loop.
+        self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.is_polling = False
+
+    def wake(self) -> bool:
+        """Wake a loop that waits for a token; says whether one in the system's selector has to be woken besides."""
+        self._tokens.put(None)
+        return self.is_polling
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events; take over a job that is stranded elsewhere before going to sleep."""
@@ -35,9 +49,33 @@ class _StampedSelector(_Selector):
         if self._owner.take_stranded():
             timeout = 0
         try:
-            return super().select(timeout)
+            if timeout is None and len(self.get_map()) <= 1:  # nothing but the loop's own wake-up socket
+                self._tokens.get()
+                return []
+            return self._poll(timeout)
         finally:
+            while not self._tokens.empty():
+                self._tokens.get_nowait()
             self._owner.busy_since = time.monotonic()
+
+    def _poll(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.is_polling = True  # first: whoever wakes from here on also writes to the socket
+        try:
+            return super().select(timeout if self._tokens.empty() else 0)
+        finally:
+            self.is_polling = False
+
+
+class _TokenLoop(asyncio.SelectorEventLoop):
+    """A loop that is woken through its selector's tokens."""
+
+    def __init__(self, selector: _StampedSelector) -> None:
+        self._tokens = selector
+        super().__init__(selector)
+
+    def _write_to_self(self) -> None:
+        if self._tokens.wake():
+            super()._write_to_self()  # type: ignore[misc]  # how asyncio itself wakes a loop from other threads
 
 
 class BlockLoop:
@@ -72,7 +110,7 @@ class BlockLoop:
         self._left = left
         self._awake = False
         self._closing = False
-        self.loop = asyncio.SelectorEventLoop(_StampedSelector(self))
+        self.loop = _TokenLoop(_StampedSelector(self))
         self.loop.set_task_factory(make_task)
         self.loop.set_exception_handler(handle_exception)
         # Ends when close_nowait() is called and user code lets go; a daemon, so that a stuck one ends with the process.
