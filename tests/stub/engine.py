@@ -118,7 +118,7 @@ class StubEngine:
             pace=pace,
         )
         self._front = Consumer(
-            where.host, where.port, client_id=f"front-{self.session_id}", topic="report", take=self._see, pace=None
+            where.host, where.port, client_id=f"front-{self.session_id}", topic="report", take=self._see, qos=0
         )
         self._stack = contextlib.AsyncExitStack()
         self._has_front = front

@@ -25,14 +25,24 @@ class Consumer:
         topic: what to read.
         take: called with each payload.
         pace: messages a second, None for as fast as it goes.
+        qos: at 1 the broker waits for an acknowledgement after each 20 messages, and drops beyond 1,000.
     """
 
     def __init__(
-        self, host: str, port: int, *, client_id: str, topic: str, take: Callable[[bytes], None], pace: float | None
+        self,
+        host: str,
+        port: int,
+        *,
+        client_id: str,
+        topic: str,
+        take: Callable[[bytes], None],
+        pace: float | None = None,
+        qos: int = 1,
     ) -> None:
         self.pace = pace
         self._where = (host, port)
         self._topic = topic
+        self._qos = qos
         self._take = take
         self._machine = Subscriber(Connect(client_id, 0))
         self._due = 0.0
@@ -79,7 +89,7 @@ class Consumer:
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         now = asyncio.get_running_loop().time
-        filters = {self._topic: 1}
+        filters = {self._topic: self._qos}
         try:
             self._machine.subscribe(filters, now())
             writer.write(self._machine.connect(now()))
