@@ -55,7 +55,7 @@ class InProcessHost:
             await self._processes.start(spec)
             return
         if self._executor is None:
-            session = ExecutorSession(spec.session_id, Path(spec.session_dir))
+            session = ExecutorSession(spec.session_id, Path(spec.session_dir), inputs_deadline=None)
             if self._own_runtime is not None:
                 await self._own_runtime.__aenter__()
             assert self._runtime is not None

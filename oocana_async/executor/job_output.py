@@ -65,27 +65,34 @@ class JobOutput:
         self.assigned: dict[str, Any] = {}
         self._sink = sink
         self._lock = threading.Lock()
-        self._splitters = {"stdout": LineSplitter(), "stderr": LineSplitter()}
+        self._splitters: dict[str, LineSplitter] = {}
 
     def write(self, text: str, stdio: Stdio) -> None:
         """Take a piece of a stream; what is no whole line yet waits for the rest or for `close`."""
         with self._lock:
-            lines = self._splitters[stdio].feed(text)
+            lines = self._splitter(stdio).feed(text)
         self._hand_on(lines, stdio)
 
     def entry(self, text: str, stdio: Stdio) -> None:
         """Take a text as one entry, together with what was written before it on the same line."""
         with self._lock:
-            whole = self._splitters[stdio].finish_with(text)
+            whole = self._splitter(stdio).finish_with(text)
         self._hand_on([whole], stdio)
 
     def close(self) -> None:
         """Hand on what was begun. May be called twice; what comes later is taken as before."""
-        for stdio, splitter in self._splitters.items():
+        for stdio, splitter in tuple(self._splitters.items()):
             with self._lock:
                 rest = splitter.finish_with("")
             if rest.strip():
                 self._hand_on([rest], stdio)
+
+    def _splitter(self, stdio: str) -> LineSplitter:
+        """Return the splitter of a stream; most jobs write to none."""
+        found = self._splitters.get(stdio)
+        if found is None:
+            found = self._splitters[stdio] = LineSplitter()
+        return found
 
     def _hand_on(self, lines: list[str], stdio: str) -> None:
         if not lines:

@@ -42,6 +42,10 @@ __all__ = ["JobTaker", "Router"]
 log = logging.getLogger(__name__)
 
 _ENDING = re.compile(rb'"type"\s*:\s*"(?:Flow|SubflowBlock|Slotflow|Session)Finished"|timeout after ')
+_NEVER_ENDS = tuple(
+    b'{"type":"%s' % kind for kind in (b"BlockStarted", b"BlockFinished", b"BlockOutput", b"BlockLog", b"BlockProgress")
+)
+"""How most events begin, at least those made by this package; none of them ends anything."""
 _TIMEOUT = re.compile(r"^(\S+) timeout after ")
 
 
@@ -141,7 +145,7 @@ class Router:
     def _report(self, payload: bytes) -> None:
         if self.children:
             self.children.feed_report(payload)
-        if _ENDING.search(payload) is None:
+        if payload.startswith(_NEVER_ENDS) or _ENDING.search(payload) is None:
             return
         event = decode_report(payload)
         if event is None or event.session_id != self._session_id:
