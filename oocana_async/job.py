@@ -5,23 +5,22 @@ from __future__ import annotations
 import enum
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from oocana_async import topics
-from oocana_async.backlog import Gate
+from oocana_async.channel import Channel
 from oocana_async.encoding import encode
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.messages import encode_message
 from oocana_async.messages.report import BlockProgressEvent, BlockWarning, JobEvent
 from oocana_async.messages.session import BlockFinished, BlockProgress
 from oocana_async.messages.shared import RawMap, StackFrame
-from oocana_async.sending import Room
 from oocana_async.throttle import Clock, Throttle
 from oocana_async.transport.base import Delivery, Outgoing
 
@@ -32,51 +31,6 @@ PROGRESS_INTERVAL = 0.3
 
 MAX_PAYLOAD = 268_000_000
 """Bytes of a message: MQTT carries 268,435,455 with the topic (protocol.md 1.1), the engine wraps what it passes on."""
-
-
-class Put(Protocol):
-    """Takes a message without blocking."""
-
-    def __call__(self, message: Outgoing, gate: Gate = ...) -> bool | None:
-        """Take a message unless its producer has put its last one."""
-
-
-class Channel(Protocol):
-    """What a job sends into; the outbox, or the desk's printer."""
-
-    @property
-    def room(self) -> Room:
-        """What producers wait for when too much is under way."""
-
-    @property
-    def is_own_thread(self) -> bool:
-        """Whether the calling thread empties the channel, so that it must never wait for it."""
-
-    @property
-    def put(self) -> Put:
-        """A function that takes a message, from any thread, without blocking.
-
-        It returns True to ask for `wait_below_limit()` before the next message, None when it refused the message.
-        """
-
-    @property
-    def put_last(self) -> Callable[[Outgoing, Gate], None]:
-        """A function that takes the last message of a producer and stops it, in one step."""
-
-    def append_latest(self, key: str, message: Outgoing) -> None:
-        """Take a message that makes a waiting one with the same key superfluous."""
-
-    def wait_below_limit(self) -> bool:
-        """Block the calling thread while far too much waits; True when it had to wait."""
-
-    def wait_for_room_blocking(self, timeout: float | None = None) -> bool:
-        """Block until the channel is no longer congested."""
-
-    def flush(self) -> Coroutine[Any, Any, None]:
-        """Return a coroutine that ends when everything so far has been acknowledged."""
-
-    def flush_blocking(self, timeout: float | None = None) -> bool:
-        """Block until everything so far has been acknowledged; False when the time was over first."""
 
 
 @dataclass(frozen=True, slots=True)

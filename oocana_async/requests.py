@@ -32,6 +32,7 @@ class Exchange(Protocol):
     @property
     def pending(self) -> PendingRequests:
         """The requests that wait for an answer."""
+        ...
 
     def start_child(self, message: Outgoing, request: RunBlock, listener: EventListener) -> Callable[[], object]:
         """Send a RunBlock as soon as the events of its child are sure to be heard.
@@ -44,6 +45,7 @@ class Exchange(Protocol):
         Returns:
             A function that ends the listening; may be called twice, from any thread.
         """
+        ...
 
 
 class PendingRequests:

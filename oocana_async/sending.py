@@ -24,9 +24,11 @@ class Room(Protocol):
     @property
     def congested(self) -> bool:
         """True while producers are asked to wait."""
+        ...
 
     def wait_for_room(self) -> Coroutine[Any, Any, None]:
         """Return a coroutine that ends when the channel is no longer congested."""
+        ...
 
 
 class _Eager(Coroutine[Any, Any, T]):

@@ -19,6 +19,7 @@ class Timer(Protocol):
 
     def cancel(self) -> object:
         """Forget the call; harmless when it has happened."""
+        ...
 
 
 class Clock(Protocol):
@@ -26,9 +27,11 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return seconds on a clock that never goes back."""
+        ...
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
         """Call back after some seconds."""
+        ...
 
 
 class LoopClock:

@@ -26,6 +26,7 @@ class OutputEncoder(Protocol):
         Raises:
             EncodingError: The value cannot travel.
         """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
