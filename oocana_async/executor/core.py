@@ -227,7 +227,12 @@ class Executor:
         self._send_ready(run.job_id, ready)
 
     def _send_ready(self, job_id: str, delivery: Delivery) -> None:
-        self._send(encode_message(BlockReady(self.session.session_id, job_id)), delivery, job_id)
+        """Send the first message of a job: nothing has to be waited for, so where it can it goes past the channel."""
+        session_id = self.session.session_id
+        ready = encode_message(BlockReady(session_id, job_id))
+        message = Outgoing(topics.session(session_id), ready, delivery, session_id, job_id)
+        if not self._transport.publish_nowait(message):
+            self.channel.append(message)
 
     def take_inputs(self, inputs: BlockInputs) -> None:
         """Hand inputs to the job that waits for them."""

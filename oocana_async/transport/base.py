@@ -104,6 +104,14 @@ class Transport(ABC):
             TransportError: The connection is gone for good.
         """
 
+    def publish_nowait(self, message: Outgoing) -> bool:
+        """Take one message at once, on the transport's loop, where that needs no waiting and no order to be kept.
+
+        Returns:
+            False when it was not taken; then it goes the ordinary way.
+        """
+        return False
+
     @abstractmethod
     async def subscribe(self, *filters: str) -> Subscription:
         """Subscribe to topic filters; returns when the subscription is in force at the broker."""

@@ -67,6 +67,14 @@ class MemoryTransport(Transport):
         await self._bus.publish_many(batch)
         self._published += len(batch)
 
+    def publish_nowait(self, message: Outgoing) -> bool:
+        """Put one message on the bus at once; also before those that still wait in a channel, and over any limit."""
+        if self._closed:
+            return False
+        self._bus.publish_nowait(message.topic, message.payload)
+        self._published += 1
+        return True
+
     async def subscribe(self, *filters: str) -> Subscription:
         """Subscribe to topic filters; in force at once.
 
