@@ -154,8 +154,8 @@ def to_plain(value: Any, where: str = "", depth: int = 0) -> Any:
         return value if _MIN_INT <= value < _MAX_INT else _huge(value, where)
     if isinstance(value, Mapping):
         return _object(value, where, depth)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return _object(dict(zip(value._fields, value, strict=True)), where, depth)
+    if isinstance(value, tuple) and (fields := getattr(value, "_fields", None)) is not None:
+        return _object(dict(zip(fields, value, strict=True)), where, depth)
     if isinstance(value, list | tuple | AbstractSet):
         return _list(value, where, depth)
     return _special(value, where, depth)
