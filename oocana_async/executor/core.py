@@ -14,6 +14,7 @@ from oocana_async import topics
 from oocana_async.errors import TransportError
 from oocana_async.executor.children import SessionTopic
 from oocana_async.executor.job_run import JobRun, RunState
+from oocana_async.executor.recent import RecentIds
 from oocana_async.executor.router import Router
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
@@ -75,7 +76,7 @@ class Executor:
         self.clock: Clock = clock or LoopClock(asyncio.get_running_loop())
         self.exchange = Router(session.session_id, self, self.channel, self.clock)
         self._scopes: dict[str | None, tuple[ExecutorScope, Surroundings, VarStore]] = {}
-        self._seen: set[str] = set()
+        self._seen = RecentIds()
         self._runs: dict[str, tuple[JobRun, asyncio.Task[None]]] = {}
         self._by_flow: dict[str, dict[str, JobRun]] = {}
         self._subscription: Subscription | None = None
@@ -172,7 +173,7 @@ class Executor:
         """Return the channel's and the transport's state, and the number of jobs."""
         return {
             "running": self.running,
-            "jobs": len(self._seen),
+            "jobs": self._seen.count,
             "skipped": self.exchange.skipped,
             "outbox": self.channel.statistics()._asdict(),
             "transport": dict(self._transport.statistics()),
@@ -279,7 +280,7 @@ class Executor:
 
     def _is_new(self, payload: BlockPayload | ServiceBlockPayload) -> bool:
         """Say whether a job is for a scope of this executor and has not been seen; it has from now on."""
-        if self._closing or payload.job_id in self._seen:
+        if self._closing or payload.job_id in self._seen or payload.job_id in self._runs:
             return False
         if payload.identifier not in self._scopes and None not in self._scopes:
             return False
