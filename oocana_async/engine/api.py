@@ -77,7 +77,7 @@ async def open_session(
         inputs: handle -> value for the target; missing ones get their default, or null when nullable.
         nodes: run only these nodes and what they need.
         nodes_inputs: node id -> handle -> value, for nodes of the root flow.
-        search_paths: directories with packages, in order.
+        search_paths: directories with packages, in order; a loaded target has its own.
         session_id: a random UUID when None.
         session_dir: shared by all blocks, never deleted; when None it is `<system tmp>/<session id>`, and removed at
             the end unless a block has put a file there.

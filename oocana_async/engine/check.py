@@ -46,7 +46,8 @@ def check_target(
         loaded = load_target(target, search_paths=search_paths, base_dir=base_dir, nodes_inputs=nodes_inputs)
     except LoadError as error:
         return _ordered(from_fault(fault) for fault in error.faults)
-    return _ordered((*loaded.warnings, *_analyse(loaded, os.environ if environment is None else environment)))
+    warnings = [warning for warning in loaded.warnings if warning.code != "never-runs"]  # said with more by `_analyse`
+    return _ordered((*warnings, *_analyse(loaded, os.environ if environment is None else environment)))
 
 
 def _analyse(loaded: LoadedTarget, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from oocana_async.engine.directories import workspace_scope
 from oocana_async.engine.flow_state import FlowState
 from oocana_async.engine.graph import Graph, SearchContext, TaskBlock
 from oocana_async.engine.jobs import FlowRun, Job, RootTask
-from oocana_async.engine.packages import installed_versions
 from oocana_async.engine.plan import TaskWire
 from oocana_async.engine.runner import SessionRunner
 from oocana_async.engine.upstream import Selection, select_upstream
@@ -22,11 +20,7 @@ __all__ = ["start_flow", "start_task"]
 
 
 def start_task(
-    runner: SessionRunner,
-    task: TaskBlock,
-    path: Path,
-    inputs: RawMap | None,
-    search_paths: Sequence[str | os.PathLike[str]],
+    runner: SessionRunner, task: TaskBlock, path: Path, inputs: RawMap | None, search: SearchContext
 ) -> None:
     """Run a task directly.
 
@@ -35,10 +29,8 @@ def start_task(
         task: the target.
         path: its file as resolved.
         inputs: encoded inputs, defaults filled in.
-        search_paths: for the references in its requests.
+        search: for the references in its requests.
     """
-    paths = tuple(Path(entry).expanduser().absolute() for entry in search_paths)
-    search = SearchContext(task.directory, paths, installed_versions(paths))
     job = Job(runner.new_job_id(), None, [], inputs=inputs)
     root = RootTask(job.job_id, str(path), search, workspace_scope(task))
     runner.start_root_task(job, root, TaskWire(task, task.inputs_def, task.outputs_def))

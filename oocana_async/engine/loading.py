@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oocana_async.engine.building import build_root
+from oocana_async.engine.checks.running import check_unfed
+from oocana_async.engine.checks.subject import subjects
 from oocana_async.engine.findings import Finding, suggest
 from oocana_async.engine.graph import Graph, SearchContext, TaskBlock
 from oocana_async.engine.lookup import SUFFIXES, Kind, Search, clean, explain, find, find_flow
@@ -83,14 +85,21 @@ def load_target(
         versions = installed_versions(paths)
         context = SearchContext(base, paths, {**versions, **dependencies_of(base)}, versions)
         sources = Sources(paths, versions)
-        loaded = _load(text, context, base, sources)
-        return loaded if nodes_inputs is None else _with_inputs(loaded, nodes_inputs)
+        return _with_inputs(_load(text, context, base, sources), nodes_inputs or {})
+
+
+def with_nodes_inputs(loaded: LoadedTarget, nodes_inputs: NodesInputs) -> LoadedTarget:
+    """Return a loaded flow with other static values of its nodes; see `load_target`."""
+    before = tuple(warning for warning in loaded.warnings if warning.code != "never-runs")
+    return _with_inputs(replace(loaded, warnings=before), nodes_inputs)
 
 
 def _with_inputs(loaded: LoadedTarget, nodes_inputs: NodesInputs) -> LoadedTarget:
+    """Replace static values, then say which nodes lack one for ever (flow-format.md 5.2)."""
     if not isinstance(loaded.root, Graph):
         return loaded
     root, warnings = override_inputs(loaded.root, nodes_inputs)
+    warnings += dict.fromkeys(found for subject in subjects(root, loaded.flows) for found in check_unfed(subject))
     return replace(loaded, root=root, warnings=(*loaded.warnings, *warnings))
 
 

@@ -19,6 +19,8 @@ def override_inputs(graph: Graph, nodes_inputs: NodesInputs) -> tuple[Graph, lis
     none; null counts as a value.
     """
     warnings: list[Finding] = []
+    if not nodes_inputs:
+        return graph, warnings
     nodes = dict(graph.nodes)
     for node_id, values in nodes_inputs.items():
         node = nodes.get(node_id)

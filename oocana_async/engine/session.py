@@ -20,10 +20,10 @@ from oocana_async.engine.children import fill_inputs
 from oocana_async.engine.directories import Directories, prepare_directories
 from oocana_async.engine.environment import variables_on_top
 from oocana_async.engine.events import EventStream, RawEventStream
-from oocana_async.engine.graph import Graph, TaskBlock
+from oocana_async.engine.graph import TaskBlock
 from oocana_async.engine.intake import Intake
 from oocana_async.engine.launch import start_flow, start_task
-from oocana_async.engine.loading import LoadedTarget, load_target
+from oocana_async.engine.loading import LoadedTarget, load_target, with_nodes_inputs
 from oocana_async.engine.records import RunRecord, RunResult, Status
 from oocana_async.engine.reports import Reporter
 from oocana_async.engine.runner import SessionOutcome, SessionRunner
@@ -202,6 +202,8 @@ class Session:
         loaded = options.target
         if not isinstance(loaded, LoadedTarget):
             loaded = load_target(loaded, search_paths=options.search_paths, nodes_inputs=options.nodes_inputs)
+        elif options.nodes_inputs:
+            loaded = with_nodes_inputs(loaded, options.nodes_inputs)
         check_executors(loaded.root)
         return loaded
 
@@ -237,29 +239,29 @@ class Session:
                 )
                 runner.on_outcome = self._on_outcome
                 self._runner = runner
-                await self._drive(runner, tasks, loaded.root)
+                await self._drive(runner, tasks, loaded)
                 assert runner.outcome is not None
         finally:
             await host.aclose()
         return runner.outcome
 
-    async def _drive(self, runner: SessionRunner, tasks: TaskOwner, root: Graph | TaskBlock) -> None:
+    async def _drive(self, runner: SessionRunner, tasks: TaskOwner, loaded: LoadedTarget) -> None:
         if self._cancelled:
             runner.close(SessionOutcome(CANCELLED))
             return
         tasks.spawn(f"messages of {self.session_id}", lambda: Intake(runner, self._bus).run(self._intake))
-        self._launch(runner, root)
+        self._launch(runner, loaded)
         try:
             await self._over.wait()
         finally:
             self._intake.close()
             tasks.cancel_all()
 
-    def _launch(self, runner: SessionRunner, root: Graph | TaskBlock) -> None:
-        options = self._options
+    def _launch(self, runner: SessionRunner, loaded: LoadedTarget) -> None:
+        options, root = self._options, loaded.root
         inputs = fill_inputs(self._inputs, root.inputs_def) or None
         if isinstance(root, TaskBlock):
-            start_task(runner, root, self._path, inputs, options.search_paths)
+            start_task(runner, root, self._path, inputs, loaded.search)
         else:
             start_flow(
                 runner,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oocana_async.engine.graph import Graph, SubflowBlock, TaskBlock
-from oocana_async.engine.loading import load_target, resolve_block
+from oocana_async.engine.loading import load_target, resolve_block, with_nodes_inputs
 from oocana_async.errors import LoadError
 from tests.engine.conftest import Project
 
@@ -221,7 +221,7 @@ def test_nodes_inputs_without_effect_are_warned_about(
     project: Project, values: dict[str, dict[str, int]], message: str, hint: str
 ) -> None:
     loaded = project.flow(NODES).load(nodes_inputs=values)
-    assert [(w.message, w.hint) for w in loaded.warnings] == [(message, hint)]
+    assert [(w.message, w.hint) for w in loaded.warnings if w.code != "never-runs"] == [(message, hint)]
     assert isinstance(loaded.root, Graph)
     assert loaded.root.nodes["b"].static == {"x": 1}
 
@@ -262,3 +262,29 @@ def test_task_that_is_run_directly_has_a_search_context_too(project: Project) ->
     search = project.load("tasks/t").search
     assert (search.base, search.versions) == (path.parent, {"lib": "1.0.0"})
     assert resolve_block("self::u", search).path == beside
+
+
+UNFED = """\
+nodes:
+  - node_id: a
+    task: {executor: {name: python}, inputs_def: [{handle: x, value: 1}]}
+"""
+
+
+def test_node_that_can_never_run_is_warned_about_with_its_place(project: Project) -> None:
+    (warning,) = project.flow(UNFED).load().warnings
+    assert str(warning).startswith(f'{project.main}:2:5: warning: the node "a" never runs: its input "x" has neither')
+
+
+def test_node_of_a_subflow_that_can_never_run_is_warned_about_once(project: Project) -> None:
+    path = project.write("subflows/s/subflow.oo.yaml", UNFED)
+    project.flow("nodes: [{node_id: s, subflow: self::s}, {node_id: t, subflow: self::s}]")
+    assert [(w.severity, w.code, w.path, w.line) for w in project.load().warnings] == [
+        ("warning", "never-runs", path, 2)
+    ]
+
+
+def test_value_from_outside_takes_the_warning_back(project: Project) -> None:
+    loaded = project.flow(UNFED).load()
+    assert with_nodes_inputs(loaded, {"a": {"x": 2}}).warnings == ()
+    assert project.load(nodes_inputs={"a": {"x": None}}).warnings == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from msgspec import UNSET
 
@@ -25,6 +26,13 @@ def check_running(subject: Subject) -> Iterator[Finding]:
         if isinstance(node.block, SubflowBlock) and (open_slots := node.block.graph.unfilled_slots):
             message = f'the node "{node.node_id}" leaves the slot {listed(sorted(open_slots))} of its subflow unfilled'
             yield subject.about(node, "warning", "unfilled-slot", message, 'add entries to "slots"')
+
+
+def check_unfed(subject: Subject) -> Iterator[Finding]:
+    """Yield, as warnings, the nodes that a run leaves out because a declared input can never have a value."""
+    for node in subject.graph.nodes.values():
+        if node.unfed:
+            yield replace(_unfed(subject, node), severity="warning")
 
 
 def runnable(graph: Graph, sources: dict[tuple[str, str], list[str]]) -> set[str]:
