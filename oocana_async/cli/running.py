@@ -229,9 +229,9 @@ async def _watch(session: Session, sinks: Sequence[Sink]) -> RunResult:
 
 
 async def _read(stream: RawEventStream, sinks: Sequence[Sink]) -> None:
-    async for payload in stream:
+    while batch := await stream.receive_many():
         for sink in sinks:
-            sink.take([payload])
+            sink.take(batch)
 
 
 async def _tick(sinks: Sequence[Sink]) -> None:

@@ -34,6 +34,13 @@ class RawEventStream:
     async def __anext__(self) -> bytes:
         return (await self._subscription.__anext__()).payload
 
+    async def receive_many(self) -> list[bytes]:
+        """Wait for at least one event and take all that wait; an empty list means that the session is over.
+
+        Cancelling it takes none.
+        """
+        return [message.payload for message in await self._subscription.receive_many()]
+
     @property
     def dropped(self) -> int:
         """Events that were dropped because they were not read in time."""

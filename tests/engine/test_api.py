@@ -42,6 +42,13 @@ async def test_run_flow_takes_a_loaded_target(tmp_path: Path) -> None:
     assert result.path == loaded.path
 
 
+async def test_inputs_of_nodes_count_for_a_loaded_target(tmp_path: Path) -> None:
+    flow = write_flow(tmp_path, [task("a", {"x": {"value": 1}})], outputs={"res": ("a", "out")})
+    host = fake_host({"a": lambda job: {"out": job.inputs["x"]}})
+    result = await run_flow(load_target(flow), nodes_inputs={"a": {"x": 2}}, host=host, **places(tmp_path))
+    assert result.output("res") == 2
+
+
 async def test_output_without_value_is_named(tmp_path: Path) -> None:
     result = await run_flow(one_block(tmp_path), host=fake_host(), **places(tmp_path))
     with pytest.raises(KeyError, match="ghost"):
@@ -135,6 +142,16 @@ async def test_slow_lossless_watcher_misses_nothing(tmp_path: Path) -> None:
             if isinstance(event, report.BlockOutputEvent):
                 seen.append(decode_value(event.output))
     assert seen == list(range(500))
+
+
+async def test_raw_events_come_in_batches_until_the_session_is_over(tmp_path: Path) -> None:
+    async with open_session(one_block(tmp_path), host=fake_host(), **places(tmp_path)) as session:
+        stream = session.raw_events()
+        await session.result()
+        batch = await stream.receive_many()
+        assert await stream.receive_many() == []
+    kinds = [type(report.decode_report(payload)).__name__ for payload in batch]
+    assert (kinds[0], kinds[-1]) == ("SessionStarted", "SessionFinished")
 
 
 async def test_watching_a_session_that_is_over_is_refused(tmp_path: Path) -> None:
