@@ -9,7 +9,7 @@ from oocana_async.cli.view.entries import Entry, EntryKind
 from oocana_async.cli.view.nodes import NodeView
 from oocana_async.cli.view.previews import SmallTable
 from oocana_async.cli.view.state import RunView
-from oocana_async.cli.view.text import brief, brief_handles, clock, printable, shorten
+from oocana_async.cli.view.text import brief, brief_handles, clock, headline, printable, shorten
 
 __all__ = ["closing_lines", "entry_lines", "failure_lines", "grid", "summary_lines"]
 
@@ -78,11 +78,7 @@ def failure_lines(view: RunView) -> Iterator[str]:
         return
     cause = view.cause or view.error
     where = f' in node "{view.failed_node}"' if view.failed_node else ""
-    reason = f"{view.error} The cause{where}: {_last_line(cause)}" if view.cause else _last_line(view.error)
+    reason = f"{view.error} The cause{where}: {headline(cause)}" if view.cause else headline(view.error)
     yield f"error: {reason}"
     if cause not in view.told and "\n" in cause:
         yield from (f"{INDENT}{printable(line)}" for line in cause.splitlines())
-
-
-def _last_line(text: str) -> str:
-    return printable((text.strip().splitlines() or [""])[-1])

@@ -7,11 +7,14 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["brief", "brief_handles", "clock", "printable", "shorten", "size"]
+__all__ = ["brief", "brief_handles", "clock", "headline", "printable", "shorten", "size"]
 
 LIMIT: Final = 60
 """Characters of a value that are shown."""
 
+_TRACEBACK: Final = "Traceback (most recent call last):"
+_GROUP_PART: Final = re.compile(r" *(?:[+]-)?[+]-+ [0-9]+ -+")
+_GROUP_MARGIN: Final = re.compile(r" *(?:[|] |[+]-+$|[+] (?=Exception Group ))")
 _CONTROL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -23,6 +26,22 @@ def printable(text: str) -> str:
 def shorten(text: str, limit: int = LIMIT) -> str:
     """Cut text to `limit` characters, the last three of them dots."""
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def headline(error: str) -> str:
+    """Return the line of an error text that says what happened.
+
+    Of a traceback that is the exception, not what follows it: the rest of its message, notes, the frame around a group.
+    Of a group it is the last exception in it.
+    """
+    lines = error.strip("\n").splitlines()
+    if _TRACEBACK in error:
+        lines = [_GROUP_MARGIN.sub("", line, count=1) for line in lines]
+        heads = [n for n, line in enumerate(lines) if line.endswith(_TRACEBACK) or _GROUP_PART.fullmatch(line)]
+        frames = [n for n, line in enumerate(lines) if line.startswith('  File "')]
+        rest = lines[max(heads[-1:] + frames[-1:], default=0) + 1 :]
+        lines = [line for line in rest if line[:1].strip()] or lines[-1:]
+    return printable(next((line for line in lines if line.strip()), "").strip())
 
 
 def brief(value: Any, limit: int = LIMIT) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import traceback
 from typing import Any
 
 import msgspec
 import pytest
 
 from oocana_async.cli.view.previews import describe
-from oocana_async.cli.view.text import brief, clock, printable, size
+from oocana_async.cli.view.text import brief, clock, headline, printable, size
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,34 @@ def test_table_preview_is_cut_to_what_fits() -> None:
 def test_long_text_preview_is_cut() -> None:
     text = describe({"type": "markdown", "data": "\n".join(map(str, range(100)))})
     assert (len(text.lines), text.lines[-1]) == (12, "... 89 more lines")
+
+
+def traceback_of(error: BaseException) -> str:
+    try:
+        raise error
+    except BaseException as caught:
+        return "".join(traceback.format_exception(caught))
+
+
+def noted(error: Exception, note: str) -> Exception:
+    error.add_note(note)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("no host\nis there a network?", "no host"),
+        (traceback_of(KeyError("x")), "KeyError: 'x'"),
+        (traceback_of(noted(ValueError("one\ntwo"), "a note")), "ValueError: one"),
+        (
+            traceback_of(ExceptionGroup("many", [ValueError("one"), ExceptionGroup("few", [KeyError("x")])])),
+            "KeyError: 'x'",
+        ),
+        (traceback_of(ExceptionGroup("many", [noted(ValueError("one"), "a note")])), "ValueError: one"),
+        ("Traceback (most recent call last):\nFileNotFoundError: a.py", "FileNotFoundError: a.py"),
+        ("", ""),
+    ],
+)
+def test_headline_says_what_happened(text: str, line: str) -> None:
+    assert headline(text) == line
