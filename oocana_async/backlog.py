@@ -48,6 +48,7 @@ class Backlog:
         self._hard_limit = hard_limit
         self._wake = wake
         self._lock = threading.Lock()
+        self._acquire, self._unlock = self._lock.acquire, self._lock.release
         # Bound: the high-water mark by politeness, the hard limit by force; taken as a whole, a fresh list stays; ended
         # by close(). None stands where a newer message took the place of an older one.
         self._queue: list[Outgoing | None] = []
@@ -95,7 +96,8 @@ class Backlog:
             None when the message was refused.
         """
         size = len(message.payload) + OVERHEAD
-        with self._lock:
+        self._acquire()  # twice as fast as `with`, and every output passes here
+        try:
             if not (self._is_taking and gate.is_running):
                 self.refused += not self._is_taking
                 return None
@@ -104,6 +106,8 @@ class Backlog:
             if filled > self._high_bytes or len(self._queue) > self._high_messages:
                 self.congested = True
             wake, self._asleep = self._asleep, False
+        finally:
+            self._unlock()
         if wake:
             self._wake()
         return filled > self._hard_limit

@@ -62,7 +62,7 @@ class OutputMembers(ContextCore[R]):
             tail = b"}" if to_node is None and to_flow is None else _target_tail(to_node, to_flow)
             data = self._encoder(key, value)
             if data is not None:
-                self._link.emit(head + data + tail, "output")
+                self._link.emit(b"".join((head, data, tail)), "output")
         if done:
             self.done()
         return self._sent()
