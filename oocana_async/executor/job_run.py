@@ -309,7 +309,12 @@ class JobRun:
     def _fail(self, error: BaseException) -> None:
         """End the job with what its function raised."""
         self._close_output()
-        self._end(error=self._error_text(error))
+        was_finished = self._link.state is JobState.FINISHED
+        text = self._error_text(error)
+        self._end(error=text)
+        is_cancellation = isinstance(error, asyncio.CancelledError) or self._cancel_reason is not None
+        if was_finished and text is not None and not is_cancellation:
+            self._link.warn(f"the block failed after it had finished; the error is ignored: {text}")
 
     def _error_text(self, error: BaseException) -> str | None:
         if isinstance(error, SystemExit):

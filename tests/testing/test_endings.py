@@ -46,6 +46,17 @@ async def test_none_finishes_without_a_result(scriptlet: WriteScriptlet, kind: s
     assert (record.ended, record.result) == ("finished", None)
 
 
+@pytest.mark.parametrize("kind", ["def", "async def"])
+async def test_failing_after_the_end_is_warned_about(scriptlet: WriteScriptlet, kind: str) -> None:
+    record = await run_scriptlet(
+        scriptlet(f"{kind} main(params, context):\n    context.finish(result={{'y': 1}})\n    params['x']")
+    )
+    assert (record.ended, record.result) == ("finished", {"y": 1})
+    (warning,) = record.warnings
+    assert warning.startswith("the block failed after it had finished; the error is ignored: Traceback")
+    assert warning.endswith("KeyError: 'x'")
+
+
 async def test_an_awaitable_of_the_context_counts_as_none() -> None:
     async def main(params: dict[str, Any], context: Context) -> Any:
         return context.output("y", 1)
