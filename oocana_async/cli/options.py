@@ -58,6 +58,20 @@ def _json(text: str) -> tuple[Any, str]:
         _refuse(f"not valid JSON at {place}: {error.msg}{hint}")
     except RecursionError:
         _refuse(f"{source} is nested too deeply")
+    except ValueError as error:  # a whole number that Python refuses to read
+        _refuse(f"{source}: {error}")
+
+
+def _check_values(values: Mapping[str, Any], what: str, source: str) -> None:
+    """Refuse what no message could carry, now, where it can be said which option it was."""
+    from oocana_async.encoding import encode
+    from oocana_async.errors import EncodingError
+
+    for handle, value in values.items():
+        try:
+            encode(value)
+        except EncodingError as error:
+            _refuse(f"{source}: {error.about(f'{what} [{handle}]')}")
 
 
 def handle_values(text: str) -> dict[str, Any]:
@@ -65,6 +79,7 @@ def handle_values(text: str) -> dict[str, Any]:
     value, source = _json(text)
     if not isinstance(value, dict):
         _refuse(f'expected an object {{"handle": value}} in {source}, found {_kind(value)}')
+    _check_values(value, "input", source)
     return value
 
 
@@ -76,6 +91,7 @@ def node_values(text: str) -> dict[str, dict[str, Any]]:
     for node, handles in value.items():
         if not isinstance(handles, dict):
             _refuse(f'expected an object {{"handle": value}} for node "{node}" in {source}, found {_kind(handles)}')
+        _check_values(handles, f'node "{node}", input', source)
     return value
 
 

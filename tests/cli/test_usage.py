@@ -34,6 +34,15 @@ def refused(capsys: pytest.CaptureFixture[str], *line: str) -> str:
         (("run", "x", "--inputs", '{"a": }'), "--inputs: not valid JSON at column 7"),
         (("run", "x", "--inputs", '{"a": NaN}'), "--inputs: the given text holds NaN, which is not JSON"),
         (("run", "x", "--inputs", "[" * 100_000), "--inputs: the given text is nested too deeply"),
+        (
+            ("run", "x", "--inputs", '{"a": ["\\ud800"]}'),
+            "--inputs: the given text: input [a][0]: text has a lone surrogate at character 0",
+        ),
+        (
+            ("run", "x", "--nodes-inputs", f'{{"n": {{"a": {"[" * 127}{"]" * 127}}}}}'),
+            '--nodes-inputs: the given text: node "n", input [a]: nested deeper than 126 levels',
+        ),
+        (("run", "x", "--inputs", "9" * 5000), "--inputs: the given text: Exceeds the limit"),
         (("run", "x", "--inputs", "@nowhere.json"), "--inputs: cannot read nowhere.json: No such file or directory"),
         (
             ("run", "x", "--nodes-inputs", '{"n": 1}'),
