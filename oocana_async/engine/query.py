@@ -149,13 +149,13 @@ def _needs_no_layer(path: Path, graph: Graph) -> bool:
 def query_services(
     target: PathText, *, search_paths: Sequence[PathText] = (), base_dir: PathText | None = None
 ) -> list[ServiceInfo]:
-    """Return the services that a flow's own nodes use, each once.
+    """Return the services that a flow's own nodes use, each once; a task uses none.
 
     Raises:
-        LoadError: The target cannot be loaded or is not a flow.
+        LoadError: The target cannot be loaded.
     """
-    graph = _flow(load_target(target, search_paths=search_paths, base_dir=base_dir))
-    blocks = (node.block for node in graph.nodes.values())
+    root = load_target(target, search_paths=search_paths, base_dir=base_dir).root
+    blocks = (node.block for node in root.nodes.values()) if isinstance(root, Graph) else ()
     return list(dict.fromkeys(_service_info(block) for block in blocks if isinstance(block, ServiceBlock)))
 
 

@@ -46,13 +46,15 @@ class Sources:
         self._found: dict[tuple[Path, Kind, str], Path | None] = {}
 
     def raise_faults(self) -> None:
-        """Raise all faults at once, if there are any.
+        """Raise all faults at once, if there are any: file by file as they were reached, line by line in each.
 
         Raises:
             LoadError: There are.
         """
         if self.faults.errors:
-            raise LoadError(self.faults.errors)
+            reached = list(dict.fromkeys(fault.path for fault in self.faults.errors))
+            order = {path: number for number, path in enumerate(reached)}
+            raise LoadError(sorted(self.faults.errors, key=lambda f: (order[f.path], f.line or 0, f.column or 0)))
 
     def fault(self, path: Path, at: Spot, reason: str, hint: str = "") -> None:
         """Record a fault at a place of a file."""

@@ -91,9 +91,14 @@ def test_packages_of_subflows_and_services_count(project: Project) -> None:
     assert list(query_packages(MAIN, base_dir=project.root, search_paths=[store])) == [project.root, store / "lib"]
 
 
-@pytest.mark.parametrize("query", [query_nodes_inputs, query_packages, query_services])
+@pytest.mark.parametrize("query", [query_nodes_inputs, query_packages])
 def test_task_has_no_nodes_to_ask_about(project: Project, query: object) -> None:
     project.write("tasks/t/task.oo.yaml", "executor: {name: shell}")
     assert callable(query)
     with pytest.raises(LoadError, match="this is a task, expected a flow or a subflow"):
         query("tasks/t", base_dir=project.root)
+
+
+def test_task_uses_no_services(project: Project) -> None:
+    project.write("tasks/t/task.oo.yaml", "executor: {name: shell}")
+    assert query_services("tasks/t", base_dir=project.root) == []

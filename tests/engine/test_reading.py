@@ -243,6 +243,15 @@ def test_repeated_node_id_is_fine_when_one_is_ignored(project: Project) -> None:
     assert list(graph.nodes) == ["a"]
 
 
+def test_faults_of_a_file_come_line_by_line_whatever_finds_them(project: Project) -> None:
+    faults = project.faults_in("""\
+        nodes:
+          - {node_id: a, task: self::nowhere}
+          - {node_id: b, task: {executor: {name: snake}}}
+    """)
+    assert [fault.line for fault in faults] == [2, 3]
+
+
 def test_faults_of_ignored_nodes_count(project: Project) -> None:
     assert project.fault_in(f"nodes:\n  - {{node_id: a, ignore: true, timeout: x, {TASK}}}").line == 2
 
