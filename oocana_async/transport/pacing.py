@@ -214,8 +214,10 @@ class Pacing:
         if message.delivery is Delivery.HANDSHAKE:
             self._submit_ready(session, message, now)
             return
-        if message.job_id and message.delivery is not Delivery.FINISH and message.job_id not in session.jobs:
-            session.jobs[message.job_id] = _Job()
+        job_id = message.job_id
+        ending = message.delivery is Delivery.FINISH or job_id in session.finish_positions
+        if job_id and not ending and job_id not in session.jobs and job_id not in session.unseen_finishes:
+            session.jobs[job_id] = _Job()
         if session.queue or not self._offer(session, message, self._reports_in, now):
             session.queue.append((message, self._reports_in))
 

@@ -131,6 +131,14 @@ def test_barrier_is_void_when_its_job_is_over(desk: Desk) -> None:
     assert desk.barriers[1]["job_id"] == "K"
 
 
+def test_second_finish_of_a_child_does_not_bring_it_back(desk: Desk) -> None:
+    """It heals the engine; a barrier in the name of a job that has ended would never be answered."""
+    desk.start("child")
+    desk.send(*data(1, "child"), message(Delivery.FINISH, "child"), message(Delivery.CONTROL, "child"))
+    desk.send(*data(300, ""))
+    assert desk.barriers == []
+
+
 def test_late_answer_of_a_void_barrier_still_counts(desk: Desk) -> None:
     desk.start("J", "K")
     desk.send(*data(300))
