@@ -138,7 +138,8 @@ def _load(text: str, context: SearchContext, here: Path, sources: Sources) -> Lo
 
 def _locate(text: str, context: SearchContext, here: Path) -> tuple[Path, bool]:
     """Return the manifest that a target means, and whether it is a task."""
-    flow = find_flow(clean(here / text))
+    start = clean(here / text)
+    flow = find_flow(start)
     if flow is not None:
         return flow, False
     kinds = _kinds(text, context, here)
@@ -154,6 +155,11 @@ def _locate(text: str, context: SearchContext, here: Path) -> tuple[Path, bool]:
             return search.path, False
         if _is_task(search.path):
             return search.path, True
+    if start.is_file():
+        names = "a manifest such as flow.oo.yaml, task.oo.yaml or NAME.oo.yaml, or a scriptlet NAME.py"
+        raise _refused(start, f"by its name this is no manifest, expected {names}")
+    if "::" not in text:
+        searches.append(Search(places=[start / f"flow{SUFFIXES[0]}"]))
     raise _not_found(text, context, searches)
 
 

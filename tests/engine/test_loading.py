@@ -79,6 +79,13 @@ def test_target_that_is_not_there_names_where_it_was_looked_for(project: Project
     assert fault.reason.startswith(
         f'the block "mian" was not found, searched: {project.root.parent}/store/mian/block.oo'
     )
+    assert f"{project.root}/mian/flow.oo.yaml" in fault.reason
+
+
+def test_file_whose_name_is_no_manifests_is_told_so(project: Project) -> None:
+    path = project.write("flows/main/flow.yaml", "nodes: []")
+    fault = project.fault("flows/main/flow.yaml")
+    assert (fault.path, fault.reason.startswith("by its name this is no manifest")) == (path, True)
 
 
 @pytest.mark.parametrize(
