@@ -170,18 +170,31 @@ class Backlog:
                     self._waiters.discard(future)
         self.raise_failure()
 
-    def wait_for_room_blocking(self, timeout: float | None) -> bool:
-        """Block the calling thread until it is no longer congested; False when the time was over first.
+    def wait_for_room_blocking(self, timeout: float | None, unless: Callable[[], bool] = bool) -> bool:
+        """Block the calling thread until it is no longer congested.
+
+        Args:
+            timeout: seconds, None for no limit.
+            unless: gives up the wait when it is true; looked at after `nudge()`.
+
+        Returns:
+            False when the time was over, or the wait given up.
 
         Raises:
             TransportError: Nothing can be sent any more.
         """
         if self.congested and threading.get_ident() != self.taker_thread:
             with self._room:
-                if not self._room.wait_for(lambda: not self.congested or self.failure is not None, timeout):
+                self._room.wait_for(lambda: not self.congested or self.failure is not None or unless(), timeout)
+                if self.congested and self.failure is None:
                     return False
         self.raise_failure()
         return True
+
+    def nudge(self) -> None:
+        """Let blocked threads look again whether they still want to wait."""
+        with self._room:
+            self._room.notify_all()
 
     def raise_failure(self) -> None:
         """Raise the failure if there is one."""

@@ -54,8 +54,12 @@ class Channel(Protocol):
         """Block the calling thread while far too much waits; True when it had to wait."""
         ...
 
-    def wait_for_room_blocking(self, timeout: float | None = None) -> bool:
-        """Block until the channel is no longer congested."""
+    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] = ...) -> bool:
+        """Block until the channel is no longer congested; False when the time was over or `unless` is true."""
+        ...
+
+    def nudge(self) -> None:
+        """Let blocked threads look at their `unless` again."""
         ...
 
     def flush(self) -> Coroutine[Any, Any, None]:

@@ -79,9 +79,12 @@ class DeskChannel:
     async def wait_for_room(self) -> None:
         """Return at once."""
 
-    def wait_for_room_blocking(self, timeout: float | None = None) -> bool:
+    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] = bool) -> bool:
         """Return at once."""
         return True
+
+    def nudge(self) -> None:
+        """Do nothing: nobody waits."""
 
     async def flush(self) -> None:
         """Return at once."""

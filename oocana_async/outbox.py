@@ -9,6 +9,7 @@ import enum
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 from oocana_async.backlog import Backlog
@@ -208,19 +209,24 @@ class Outbox:
         """
         await self._backlog.wait_for_room()
 
-    def wait_for_room_blocking(self, timeout: float | None = None) -> bool:
+    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] = bool) -> bool:
         """Block the calling thread until the channel is no longer congested; the sender's own thread never waits.
 
         Args:
             timeout: seconds, None for no limit.
+            unless: gives up the wait when it is true; looked at after `nudge()`.
 
         Returns:
-            False when the time was over first.
+            False when the time was over first, or the wait was given up.
 
         Raises:
             TransportError: The connection is gone for good.
         """
-        return self._backlog.wait_for_room_blocking(timeout)
+        return self._backlog.wait_for_room_blocking(timeout, unless)
+
+    def nudge(self) -> None:
+        """Let threads that wait for room look again whether they still want to; from any thread."""
+        self._backlog.nudge()
 
     async def flush(self) -> None:
         """Wait, on any loop, until everything appended so far has been acknowledged by the transport.

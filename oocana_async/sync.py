@@ -17,7 +17,8 @@ class SyncContext(FactMembers[None], OutputMembers[None], ReportMembers[None], Q
     """What a synchronous scriptlet gets: `def main(params, context: Context)`.
 
     It is an instance of `Context` for `isinstance`. Members that send return None, and block the thread only while the
-    channel is above its high-water mark. Members that ask return a `Reply`: call `.result(timeout)`.
+    channel is above its high-water mark; cancelled while it waits, the call raises JobCancelledError, and its message
+    stays sent. Members that ask return a `Reply`: call `.result(timeout)`.
     """
 
     def __init__(self, parts: ContextParts | None = None, **desk: Any) -> None:
@@ -28,9 +29,14 @@ class SyncContext(FactMembers[None], OutputMembers[None], ReportMembers[None], Q
         super().__init__(parts)
 
     def _sent(self) -> None:
-        if self._room.congested and not self._link.channel.is_own_thread:
-            with self._link.blocking():
-                self._link.channel.wait_for_room_blocking()
+        link = self._link
+        if self._room.congested and not link.channel.is_own_thread:
+            withdraw = link.on_cancelled(link.channel.nudge)
+            with link.blocking():
+                has_room = link.channel.wait_for_room_blocking(unless=lambda: link.is_cancelled)
+            withdraw()
+            if not has_room:
+                link.check_cancelled()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Block until everything sent so far has been acknowledged by the broker, or taken by the embedded engine.

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from oocana_async.context import Context
-from oocana_async.errors import TransportError
+from oocana_async.errors import JobCancelledError, TransportError
 from oocana_async.job import JobIdentity, JobLink
 from oocana_async.outbox import Outbox
 from oocana_async.sync import SyncContext
@@ -60,6 +60,22 @@ async def test_output_blocks_above_the_mark_and_gives_its_place_away(bench: Benc
         transport.open()
         await running
     assert len(transport.taken) == 30
+
+
+async def test_cancelled_block_is_not_left_waiting_for_room(bench: Bench) -> None:
+    transport = GateTransport(is_open=False)
+    async with Outbox(transport, high_water_messages=1) as outbox:
+        bench.link = JobLink(JobIdentity("S1", "J1"), outbox, ManualClock())
+        context = bench.sync_context()
+        bench.link.send(b"{}")
+        waiting = asyncio.create_task(asyncio.to_thread(context.output, "out", 1))
+        await transport.reached.wait()
+        assert not waiting.done()
+        bench.link.cancel()
+        with pytest.raises(JobCancelledError):
+            await waiting
+        transport.open()
+    assert len(transport.taken) == 2
 
 
 async def test_flush_gives_up_after_its_time(bench: Bench) -> None:
