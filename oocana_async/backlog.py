@@ -185,8 +185,8 @@ class Backlog:
         """
         if self.congested and threading.get_ident() != self.taker_thread:
             with self._room:
-                self._room.wait_for(lambda: not self.congested or self.failure is not None or unless(), timeout)
-                if self.congested and self.failure is None:
+                self._room.wait_for(lambda: self._is_over() or unless(), timeout)
+                if not self._is_over():
                     return False
         self.raise_failure()
         return True
@@ -250,6 +250,9 @@ class Backlog:
             self._bytes -= len(replaced.payload) + OVERHEAD
             self._queue[older] = None
             self.coalesced += 1
+
+    def _is_over(self) -> bool:
+        return not self.congested or self.failure is not None
 
     def _is_low(self) -> bool:
         return self._bytes <= self._high_bytes // 2 and len(self._queue) <= self._high_messages // 2

@@ -64,7 +64,7 @@ async def test_output_blocks_above_the_mark_and_gives_its_place_away(bench: Benc
 
 async def test_cancelled_block_is_not_left_waiting_for_room(bench: Bench) -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport, high_water_messages=1) as outbox:
+    async with Outbox(transport, high_water_bytes=1) as outbox:
         bench.link = JobLink(JobIdentity("S1", "J1"), outbox, ManualClock())
         context = bench.sync_context()
         bench.link.send(b"{}")
