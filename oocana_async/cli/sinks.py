@@ -123,8 +123,10 @@ class PlainSink(ViewSink):
     def close(self) -> None:
         """Write the table of nodes and how the run ended."""
         now = self.now()
-        if self.view.finished_at is None or self.view.nodes:
+        if self.view.nodes:
             self._write(["", *summary_lines(self.view, now), *closing_lines(self.view, now)])
+        elif self.view.error is None:  # else the failure below says it all
+            self._write([*closing_lines(self.view, now)])
         super().close()
 
     def _write(self, lines: Sequence[str]) -> None:

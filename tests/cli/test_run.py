@@ -105,6 +105,12 @@ def test_plain_lines_tell_what_happens(capsys: pytest.CaptureFixture[str]) -> No
     assert "\x1b" not in "".join(lines)
 
 
+def test_flow_without_nodes_is_not_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "flow.oo.yaml"
+    file.write_text("nodes: []")
+    assert run(capsys, str(file))[0].startswith("finished after ")
+
+
 def test_failure_shows_the_code_of_the_block(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     path = write("def main(params):\n    return params['x']\n")
     out, err = run(capsys, path, code=1)
@@ -173,8 +179,9 @@ def test_inputs_come_from_a_file(tmp_path: Path, write: Write, capsys: pytest.Ca
 
 
 def test_inputs_that_cannot_travel_are_refused(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    _, err = run(capsys, write("def main(p): pass"), "--inputs", '{"x": "\\ud800"}', code=2)
-    assert err.startswith("oocana-async: --inputs: input [x]")
+    out, err = run(capsys, write("def main(p): pass"), "--inputs", '{"x": "\\ud800"}', code=2)
+    assert out == ""
+    assert err.startswith("oocana-async: --inputs: the given text: input [x]: text has a lone surrogate")
 
 
 def test_nodes_inputs_replace_static_values(capsys: pytest.CaptureFixture[str]) -> None:
