@@ -117,11 +117,15 @@ class SessionRunner:
             self._is_continuing = True
             self.spawner.spawn(f"actions of {self.session_id}", self._continue)
 
+    async def wait_for_readers(self) -> None:
+        """Wait while a report subscriber that wants to be waited for is full."""
+        await self._bus.wait_for_room(topics.REPORT)
+
     async def _continue(self) -> None:
         """Carry out a large rest of actions, slice by slice; slow report subscribers are waited for."""
         try:
             while self._work:
-                await self._bus.wait_for_room(topics.REPORT)
+                await self.wait_for_readers()
                 await self.spawner.breathe()
                 self.drain()
         finally:

@@ -55,15 +55,15 @@ class ShellJob:
 
     async def run(self) -> None:
         """Run the command to its end; when cancelled, the whole process group is ended first."""
+        spawning = asyncio.create_task(self._spawn(), name=f"spawn shell {self._job.job_id}")
         try:
-            process = await self._spawn()
+            process = await asyncio.shield(spawning)
+            code = await self._follow(process)
         except (OSError, ValueError):
             self._finish("Failed to spawn shell")
             return
-        try:
-            code = await self._follow(process)
         except asyncio.CancelledError:
-            await _end_group(process)
+            await self._end(spawning)
             raise
         shown = -1 if code < 0 else code
         self._finish(f"Task block '{_debug(self._block.path)}' exited with code {shown}" if code else None)
@@ -82,6 +82,14 @@ class ShellJob:
             limit=_LINE_LIMIT,
         )
 
+    async def _end(self, spawning: asyncio.Task[asyncio.subprocess.Process]) -> None:
+        """End the process group, however often the caller is cancelled; at most a little more than the grace."""
+        ending = asyncio.create_task(_end_group(spawning), name=f"end shell {self._job.job_id}")
+        while not ending.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([ending])
+        ending.result()
+
     async def _follow(self, process: asyncio.subprocess.Process) -> int:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -96,6 +104,7 @@ class ShellJob:
             text = line.decode(errors="replace").removesuffix("\n").removesuffix("\r")
             lines.append(text)
             self._runner.report.block_log(self._job, text, stdio)
+            await self._runner.wait_for_readers()
         self._runner.output(self._job, stdio, Raw(msgspec.json.encode("\n".join(lines))))
         self._runner.drain()
 
@@ -129,8 +138,12 @@ async def _read_line(stream: asyncio.StreamReader) -> bytes:
         return await stream.read(error.consumed)
 
 
-async def _end_group(process: asyncio.subprocess.Process) -> None:
-    """End a process group; the caller is being cancelled and waits for it."""
+async def _end_group(spawning: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    """End a process group as soon as it is there."""
+    try:
+        process = await spawning
+    except (OSError, ValueError):
+        return
     _signal_group(process, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_GRACE):

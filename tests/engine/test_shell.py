@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +90,48 @@ async def test_cancelling_ends_the_whole_process_group(tmp_path: Path) -> None:
     assert not any(is_running(pid) for pid in pids)
 
 
+async def test_cancelling_a_start_ends_what_it_has_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, started, returned = asyncio.create_subprocess_exec, asyncio.Event(), asyncio.Event()
+    processes = []
+
+    async def slow_start(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        processes.append(await real(*command, **options))
+        started.set()
+        await returned.wait()
+        return processes[0]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow_start)
+    flow = write_flow(tmp_path, [task("a", {"command": {"value": "sleep 300"}}, executor=SHELL)])
+    async with open_session(flow, temp_root=tmp_path, session_dir=tmp_path / "s", host=fake_host()) as running:
+        await started.wait()
+        running.cancel()
+        asyncio.get_running_loop().call_soon(returned.set)
+    assert not is_running(processes[0].pid)
+
+
+async def test_lines_wait_for_a_reader_that_must_miss_nothing(tmp_path: Path) -> None:
+    inputs = {"command": {"value": "seq 5000"}}
+    flow = write_flow(tmp_path, [task("a", inputs, executor=SHELL)])
+    most = 0
+    async with open_session(flow, temp_root=tmp_path, session_dir=tmp_path / "s", host=fake_host()) as running:
+        events = running.raw_events(limit=10, lossless=True)
+        while batch := await events.receive_many():
+            most = max(most, len(batch))
+    assert most < 100
+
+
 def is_running(pid: int) -> bool:
-    """Say whether a process is more than a dead entry that nobody has reaped."""
+    """Say whether a process is more than a dead entry that nobody has reaped; one that was killed may take its time."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        if Path("/proc").is_dir():
-            return False
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-    return state not in "ZX"
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        end = select.poll()
+        end.register(descriptor, select.POLLIN)
+        return not end.poll(2000)
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize(
