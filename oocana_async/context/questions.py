@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec import Raw
 
@@ -12,7 +12,6 @@ from oocana_async.block_job import BlockJob
 from oocana_async.context.base import ContextCore, ContextParts, encode_as
 from oocana_async.encoding import encode, to_plain
 from oocana_async.errors import HandleError
-from oocana_async.handles.credentials import CredentialInput
 from oocana_async.job import new_id
 from oocana_async.messages import encode_message
 from oocana_async.messages.dispatch import RequestResponse
@@ -27,6 +26,9 @@ from oocana_async.messages.session import (
 from oocana_async.requests import REQUEST_DEADLINE, ask
 from oocana_async.sending import Reply
 from oocana_async.transport.base import Delivery, Outgoing
+
+if TYPE_CHECKING:
+    from oocana_async.handles.credentials import CredentialInput
 
 __all__ = ["InternalAPI", "QuestionMembers"]
 
@@ -105,6 +107,8 @@ class QuestionMembers(ContextCore[R]):
         Raises:
             HandleError: It is no credential.
         """
+        from oocana_async.handles.credentials import CredentialInput  # late: few blocks ask for credentials
+
         given: Any = credential
         if not isinstance(given, CredentialInput):
             kind = type(given).__name__

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Raw
 
-from oocana_async import preview as previews
 from oocana_async.context.base import ContextCore, encode_as
 from oocana_async.errors import EncodingError
 from oocana_async.job import clean_text, new_id
 from oocana_async.messages import encode_message
 from oocana_async.messages.report import BlockLog, BlockLogJSON, BlockMessage
 from oocana_async.messages.session import BlockError, Preview
+
+if TYPE_CHECKING:
+    from oocana_async.preview import PreviewPayload
 
 __all__ = ["ReportMembers"]
 
@@ -22,7 +24,7 @@ R = TypeVar("R")
 class ReportMembers(ContextCore[R]):
     """`preview`, `report_progress`, `report_log`, `log_json`, `send_message`, `send_warning`, `error`."""
 
-    def preview(self, payload: previews.PreviewPayload, id: str | None = None) -> R:  # noqa: A002 - official name
+    def preview(self, payload: PreviewPayload, id: str | None = None) -> R:  # noqa: A002 - official name
         """Show something: text, JSON, a table, an image, a data frame, a figure; rendered now, in this thread.
 
         Args:
@@ -32,12 +34,14 @@ class ReportMembers(ContextCore[R]):
         Raises:
             EncodingError: Nothing is known about how to show it.
         """
+        from oocana_async.preview import render  # late: it costs start-up time, and many blocks show nothing
+
         if self._may_send("preview"):
             request = Preview(
                 session_id=self.session_id,
                 job_id=self.job_id,
                 request_id=new_id(),
-                payload=self._redacted(previews.render(payload, id=id), "preview"),
+                payload=self._redacted(render(payload, id=id), "preview"),
             )
             self._link.emit(encode_message(request), "preview")
         return self._sent()
