@@ -20,13 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks._mosquitto import Mosquitto, NoBrokerError
+from benchmarks._mosquitto import Mosquitto, NoBrokerError, nothing_measured
 from benchmarks._official import OURS, executor_of, find_official, wire_arguments
 from benchmarks._report import Checks, Figures, machine
 from tests.stub.engine import Block, Job, StubEngine
 
 KINDS = ("async", "sync")
-WIDTHS = {1: 200, 10: 500, 50: 1_000, 1_000: 2_000}
+WIDTHS = {1: 100, 10: 500, 50: 1_000, 1_000: 2_000}
 SMOKE_WIDTHS = {1: 20, 10: 50}
 LIMIT = 20.0
 SLEEPERS, SLEEP = 1_000, 2.0
@@ -233,4 +233,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(options.parse_args()))
     except NoBrokerError as error:
-        sys.exit(f"blocks.py: {error}")
+        sys.exit(nothing_measured(error))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks._engine_flows import write_bursts, write_chain, write_fan, write_outputs, write_row
-from benchmarks._mosquitto import Mosquitto, NoBrokerError
+from benchmarks._mosquitto import Mosquitto, NoBrokerError, nothing_measured
 from benchmarks._official import OURS, executor_of, find_official, wire_arguments
 from benchmarks._real_engine import EngineRun, run_on_engine
 from benchmarks._report import Checks, Figures, machine
@@ -104,10 +104,16 @@ CASES = {
         "outputs of 1,000 jobs of 90 each, per second", bursts, 1_000, 50, rate(f"{OUTPUT} burst", 90),
         f"{OUTPUT} burst", 90,
     ),
-    "fan10": Case("values into a node with concurrency 10, blocks per second", fan(10), 300, 30, blocks_rate,
-                  f"{END} taker"),
-    "fan50": Case("values into a node with concurrency 50, blocks per second", fan(50), 300, 30, blocks_rate,
-                  f"{END} taker"),
+    "fan10": Case("300 values, concurrency 10, blocks per second", fan(10), 300, 30, blocks_rate, f"{END} taker"),
+    "fan50": Case("300 values, concurrency 50, blocks per second", fan(50), 300, 30, blocks_rate, f"{END} taker"),
+    "fan10-nodelay": Case(
+        "300 values, concurrency 10, nodelay, blocks per second", fan(10), 300, 30, blocks_rate, f"{END} taker",
+        nodelay=True,
+    ),
+    "fan50-nodelay": Case(
+        "300 values, concurrency 50, nodelay, blocks per second", fan(50), 300, 30, blocks_rate, f"{END} taker",
+        nodelay=True,
+    ),
     "row": Case("independent nodes ready at once, blocks per second", row, 3_000, 100, blocks_rate, END),
 }  # fmt: skip
 
@@ -200,4 +206,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(options.parse_args()))
     except NoBrokerError as error:
-        sys.exit(f"engine.py: {error}")
+        sys.exit(nothing_measured(error))

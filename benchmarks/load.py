@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks._mosquitto import Mosquitto, NoBrokerError
+from benchmarks._mosquitto import Mosquitto, NoBrokerError, nothing_measured
 from benchmarks._official import OURS
 from benchmarks._report import Checks, machine
 from tests.stub.engine import StubEngine
@@ -140,4 +140,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(options.parse_args()))
     except NoBrokerError as error:
-        sys.exit(f"load.py: {error}")
+        sys.exit(nothing_measured(error))

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks._mosquitto import Mosquitto, NoBrokerError
+from benchmarks._mosquitto import Mosquitto, NoBrokerError, nothing_measured
 from benchmarks._official import find_official, wire_arguments
 from benchmarks._outputs_side import TOPIC
 from benchmarks._report import Checks, Figures, machine, measure
@@ -111,5 +111,7 @@ def main(given: argparse.Namespace) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(wire_arguments(__doc__).parse_args()))
-    except (NoBrokerError, RivalError) as error:
+    except NoBrokerError as error:
+        sys.exit(nothing_measured(error))
+    except RivalError as error:
         sys.exit(f"outputs_mqtt.py: {error}")
