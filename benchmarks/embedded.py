@@ -260,15 +260,29 @@ def opponents(python: str | None) -> Iterator[dict[str, Rival]]:
 def show_flatness(bench: Bench, sizes: Sizes) -> None:
     """Print the cost of a block of short and long chains, the start of a session taken off."""
     print("\ncost per block by length of the chain (async, without the start of the session)")
-    lengths = (1, *sizes.flat)
-    rounds = [{n: bench.chain(n, "async") for n in lengths} for _ in range(sizes.rounds)]
-    costs = {n: [(one[n].seconds - one[1].seconds) / (n - 1) * 1000 for one in rounds] for n in sizes.flat}
-    for n in sizes.flat:
-        cpu = statistics.median((one[n].cpu - one[1].cpu) / (n - 1) * 1000 for one in rounds)
-        print(f"  {n:6} blocks  {_middle(costs[n], '.3f')} ms/block, cpu {cpu:.3f}")
-    ratios = [longest / shortest for longest, shortest in zip(costs[lengths[-1]], costs[lengths[1]], strict=True)]
-    start = [one[1].seconds * 1000 for one in rounds]
-    print(f"  longest to shortest {_middle(ratios, '.2f')} x; a session with one block {_middle(start, '.1f')} ms")
+    starts: list[Cost] = []
+    costs: dict[int, list[Cost]] = {n: [] for n in sizes.flat}
+    for _ in range(sizes.rounds):
+        starts.append(_mean_chain(bench, 1))
+        for n in sizes.flat:
+            costs[n].append(_per_block(_mean_chain(bench, n), starts[-1], n))
+    for n, found in costs.items():
+        clock, cpu = ([one[index] * 1000 for one in found] for index in (0, 1))
+        print(f"  {n:6} blocks  {_middle(clock, '.3f')} ms/block, cpu {_middle(cpu, '.3f')}")
+    pairs = zip(costs[sizes.flat[-1]], costs[sizes.flat[0]], strict=True)
+    ratios = [longest.cpu / shortest.cpu for longest, shortest in pairs]
+    print(f"  longest to shortest by cpu: {_middle(ratios, '.2f')} x; ", end="")
+    print(f"a session with one block: {_middle([one.seconds * 1000 for one in starts], '.1f')} ms", flush=True)
+
+
+def _mean_chain(bench: Bench, n: int) -> Cost:
+    """Return the mean cost of a chain; short ones are run more often."""
+    runs = [bench.chain(n, "async") for _ in range(max(1, min(20, 1_000 // n)))]
+    return Cost(statistics.mean(one.seconds for one in runs), statistics.mean(one.cpu for one in runs))
+
+
+def _per_block(whole: Cost, start: Cost, n: int) -> Cost:
+    return Cost((whole.seconds - start.seconds) / (n - 1), (whole.cpu - start.cpu) / (n - 1))
 
 
 def show_load(bench: Bench, sizes: Sizes) -> None:
