@@ -9,14 +9,14 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oocana_async.cli.failures import ExitCode, UsageError, say
 from oocana_async.cli.options import env_file
 from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_target
-from oocana_async.cli.signals import Signals
+from oocana_async.cli.signals import Interrupted, Signals
 from oocana_async.cli.sinks import JsonLines, LogSink, PlainSink, QuietSink, Sink
 from oocana_async.cli.suiting import check_suits
 from oocana_async.cli.writing import Writer, machine_stdout
@@ -206,7 +206,7 @@ def _session_options(options: argparse.Namespace, session_id: str, variables: Ma
 async def _watch(session: Session, sinks: Sequence[Sink]) -> RunResult:
     """Hand events to the sinks until the session is over; when that fails or is cancelled, the session is ended."""
     stream = session.raw_events(limit=1000, lossless=True)
-    reader = asyncio.create_task(_read(stream, sinks), name="oocana-async events")
+    reader = asyncio.create_task(_read(stream, sinks, session.cancel), name="oocana-async events")
     ticker = asyncio.create_task(_tick(sinks), name="oocana-async display")
     result = asyncio.ensure_future(session.result())
     try:
@@ -228,10 +228,25 @@ async def _watch(session: Session, sinks: Sequence[Sink]) -> RunResult:
         await asyncio.gather(reader, ticker, return_exceptions=True)
 
 
-async def _read(stream: RawEventStream, sinks: Sequence[Sink]) -> None:
+async def _read(stream: RawEventStream, sinks: Sequence[Sink], end: Callable[[], None]) -> None:
+    """Hand events to the sinks; when one fails the run is ended, and only the others for machines get what is left.
+
+    Raises:
+        Interrupted: A signal came while nobody read what a sink writes.
+        OSError: A sink cannot be written to.
+    """
+    failure: Interrupted | OSError | None = None
+    able = list(sinks)
     while batch := await stream.receive_many():
-        for sink in sinks:
-            sink.take(batch)
+        for sink in (one for one in sinks if one in able):
+            try:
+                sink.take(batch)
+            except (Interrupted, OSError) as error:
+                able = [one for one in able if one is not sink and isinstance(one, JsonLines)]
+                failure = failure or error
+                end()
+    if failure is not None:
+        raise failure
 
 
 async def _tick(sinks: Sequence[Sink]) -> None:

@@ -125,6 +125,17 @@ def test_ctrl_c_while_nobody_reads_stdout(start: Start) -> None:
     assert process.wait(timeout=30) == 130
 
 
+def test_report_file_is_complete_though_nobody_reads_stdout(tmp_path: Path, start: Start) -> None:
+    file = tmp_path / "report.jsonl"
+    code = "def main(params, context):\n    while not context.is_cancelled: print('x' * 1000)\n"
+    process = start(code, "--json", "--report", str(file))
+    wait_for(process, "BlockLog")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    kinds = [json.loads(line)["type"] for line in file.read_text().splitlines()]
+    assert (kinds[0], kinds[-1]) == ("SessionStarted", "SessionFinished")
+
+
 def test_reader_that_leaves_ends_the_run_quietly(start: Start) -> None:
     code = "def main(params, context):\n    while not context.is_cancelled: context.output('n', 1)\n"
     process = start(code, "--json")
