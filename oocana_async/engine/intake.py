@@ -52,16 +52,18 @@ class Intake:
         The subscription makes producers wait while it is full, so back pressure ends here. A report subscriber that
         wants to be waited for makes the engine wait.
         """
-        runner = self._runner
+        runner, handled = self._runner, 0
         while runner.outcome is None:
             batch = await subscription.receive_many()
             if not batch:
                 return
-            for start in range(0, len(batch), _SLICE):
-                for message in batch[start : start + _SLICE]:
-                    self.handle(message.payload)
-                await self._bus.wait_for_room(topics.REPORT)
-                await runner.spawner.breathe()
+            for message in batch:
+                self.handle(message.payload)
+                handled += 1
+                if handled % _SLICE == 0:
+                    await self._bus.wait_for_room(topics.REPORT)
+                    await runner.spawner.breathe()
+            await self._bus.wait_for_room(topics.REPORT)
 
     def handle(self, payload: bytes) -> None:
         """Take one message; a bad one is logged and skipped, one for an unknown job is ignored."""
