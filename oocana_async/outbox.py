@@ -24,6 +24,7 @@ HIGH_WATER_MESSAGES = 8192
 HIGH_WATER_BYTES = 4 * 1024 * 1024
 HARD_LIMIT_BYTES = 64 * 1024 * 1024
 BATCH_MESSAGES = 1024
+TURN_MESSAGES = 256
 
 
 class OutboxState(enum.Enum):
@@ -108,6 +109,7 @@ class Outbox:
         """Puts the last message of a producer and stops it; never blocks."""
         self._state = OutboxState.NEW
         self._sent = self._lost = 0
+        self._unbroken = 0  # messages since the loop had its turn
         self._passed = 0  # messages that were sent or replaced, counted from the first one
         # One entry per waiting flush(); drained by the sender.
         self._flushers: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -337,8 +339,11 @@ class Outbox:
             self._passed += len(part)
             while self._flushers and self._flushers[0][0] <= self._passed:
                 _resolve(self._flushers.popleft()[1])
+            self._unbroken += len(part)
             del part, batch
-            await asyncio.sleep(0)  # let the readers on this loop take what was just published
+            if self._unbroken >= TURN_MESSAGES:
+                self._unbroken = 0
+                await asyncio.sleep(0)  # let the readers on this loop take what was just published
 
     async def _publish(self, batch: list[Outgoing]) -> None:
         try:
