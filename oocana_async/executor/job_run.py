@@ -113,7 +113,7 @@ class JobRun:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._inputs: asyncio.Future[BlockInputs] = loop.create_future()
-        self._finished: asyncio.Future[None] = loop.create_future()
+        self._finished: asyncio.Future[None] | None = None  # made when the job is kept alive
         self._link = self._make_link(None)
         self._cancel_reason: str | None = None
         self._withdrawn = False
@@ -182,9 +182,7 @@ class JobRun:
             self._link.on_finished(self._leave)
             await self._execute(inputs)
             if self._link.state is JobState.RUNNING:
-                self._move(RunState.KEPT_ALIVE)
-                self._end_if_cancelled()
-                await self._finished
+                await self._keep_alive()
         except asyncio.CancelledError:
             self._end(error=self._cancel_text())
             raise
@@ -239,13 +237,22 @@ class JobRun:
             await runtime.loops.run(lambda: self._call_async(key, call, inputs), context=block, job_id=self.job_id)
             self._close_output()
 
+    async def _keep_alive(self) -> None:
+        """Wait for the end that a thread or task of the block will send."""
+        finished = self._finished = self._loop.create_future()  # before the look at the state: no end is missed
+        self._move(RunState.KEPT_ALIVE)
+        self._end_if_cancelled()
+        if self._link.state is JobState.RUNNING:
+            await finished
+
     def _leave(self) -> None:
         """Clean up after the end; in whichever thread has sent it."""
         self._close_output()
         self._home.bins.forget_job(self.job_id)
         self._home.runtime.close_figures(self.job_id)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(_resolve, self._finished)
+        if self._finished is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(_resolve, self._finished)
 
     # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
 
