@@ -110,7 +110,7 @@ class JobLink:
         self._blocking = blocking
         self._state = JobState.RUNNING
         self._lock = threading.Lock()
-        self._cancelled = threading.Event()
+        self._cancelled = False
         self._at_end: dict[object, Callable[[], object]] = {}
         self._at_cancel: dict[object, Callable[[], object]] = {}
         self._has_warned_late = self._has_warned_full = False
@@ -127,12 +127,12 @@ class JobLink:
     @property
     def is_cancelled(self) -> bool:
         """Whether the job was cancelled; its messages no longer matter to anybody."""
-        return self._cancelled.is_set()
+        return self._cancelled
 
     def cancel(self) -> None:
         """Mark the job as cancelled, and end what it waits for; the block notices by itself. From any thread."""
         with self._lock:
-            self._cancelled.set()
+            self._cancelled = True
             callbacks, self._at_cancel = self._at_cancel, {}
         for callback in callbacks.values():
             callback()
@@ -147,7 +147,7 @@ class JobLink:
         Raises:
             JobCancelledError: It was.
         """
-        if self._cancelled.is_set():
+        if self._cancelled:
             raise self.cancellation()
 
     def on_finished(self, callback: Callable[[], object]) -> Callable[[], object]:
@@ -172,7 +172,7 @@ class JobLink:
         """
         key = object()
         with self._lock:
-            if not self._cancelled.is_set():
+            if not self._cancelled:
                 self._at_cancel[key] = callback
                 return lambda: self._at_cancel.pop(key, None)
         callback()
