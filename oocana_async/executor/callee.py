@@ -8,7 +8,7 @@ from typing import Protocol
 from oocana_async.context import Context
 from oocana_async.executor.calling import Call, plan_call
 from oocana_async.executor.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
-from oocana_async.executor.runtime import Loader
+from oocana_async.executor.runtime import Runtime
 from oocana_async.messages.dispatch import BlockPayload, PythonOptions
 from oocana_async.sync import SyncContext
 
@@ -43,13 +43,13 @@ class ScriptletCallee:
     """The function of a task block.
 
     Args:
-        loader: finds it.
+        runtime: its loader finds the function, and it remembers how functions want to be called.
         payload: says where.
     """
 
-    def __init__(self, loader: Loader, payload: BlockPayload) -> None:
+    def __init__(self, runtime: Runtime, payload: BlockPayload) -> None:
         options = payload.executor.options or PythonOptions()
-        self._loader = loader
+        self._runtime = runtime
         self._directory = payload.dir
         self._entry = options.entry or DEFAULT_ENTRY
         self._function = options.function or DEFAULT_FUNCTION
@@ -69,5 +69,9 @@ class ScriptletCallee:
             ScriptletError: The file cannot be imported, or has no such function.
             BaseException: Whatever the file raises.
         """
-        scriptlet = self._loader.load(self._entry, self._function, directory=self._directory)
-        return plan_call(scriptlet.function, context_types=CONTEXT_TYPES)
+        scriptlet = self._runtime.loader.load(self._entry, self._function, directory=self._directory)
+        call = self._runtime.calls.get(self.key)
+        if call is None or call.function is not scriptlet.function:
+            call = plan_call(scriptlet.function, context_types=CONTEXT_TYPES)
+            self._runtime.calls[self.key] = call
+        return call

@@ -121,7 +121,7 @@ class JobRun:
         self._waiting: asyncio.Future[Any] = self._inputs
         if callee is None:
             assert isinstance(payload, BlockPayload)
-            callee = ScriptletCallee(home.runtime.loader, payload)
+            callee = ScriptletCallee(home.runtime, payload)
         self._callee = callee
 
     @property

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from oocana_async.executor import capture
 from oocana_async.executor.block_loops import BlockLoops, HeldLoop
+from oocana_async.executor.calling import Call
 from oocana_async.executor.current import current_job, job_scope, send_plot
 from oocana_async.executor.loader import Scriptlet, ScriptletLoader
 from oocana_async.executor.workers import Workers
@@ -58,6 +59,8 @@ class Runtime:
         self.loops = BlockLoops(max_threads=max_loops or max_threads, on_leftover=self._leftover, on_held=self._held)
         self.workers = Workers(max_threads=max_threads)
         self._kinds: dict[tuple[str, str, str], bool] = {}
+        self.calls: dict[tuple[str, str, str], Call] = {}
+        """How functions are called, by (directory, entry, name); a changed file gives another function."""
         self._installed = contextlib.ExitStack()
         self._plots: PlotHooks | None = None
 
