@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -71,6 +72,7 @@ def setup_dataframe_serialization(context: _HasDataDir, compression_options: Com
     write_atomically(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
 
 
+@functools.lru_cache(maxsize=64)
 def cache_directory(pkg_data_dir: str | Path) -> Path:
     """Give the only directory from which cached frames are ever read."""
     return Path(pkg_data_dir) / ".cache"
