@@ -185,7 +185,7 @@ class Bus:
         if not filters or limit < 1:
             raise ValueError("a subscription needs at least one topic filter and a limit of at least 1")
         subscription = BusSubscription(self, filters, limit=limit, overflow=overflow)
-        self._subscriptions.append((lambda topic: any(topics.matches(one, topic) for one in filters), subscription))
+        self._subscriptions.append((_matcher(filters), subscription))
         self._takers.clear()
         return subscription
 
@@ -247,3 +247,24 @@ class Bus:
     def _remove(self, subscription: BusSubscription) -> None:
         self._subscriptions = [entry for entry in self._subscriptions if entry[1] is not subscription]
         self._takers.clear()
+
+
+def _matcher(filters: tuple[str, ...]) -> Callable[[str], bool]:
+    """Return what tells whether a topic is taken; names and `.../+`, which are by far the most, at the price of a hash.
+
+    Topics with a job id in them are never seen again, so their takers cannot be remembered.
+    """
+    names = frozenset(one for one in filters if not _is_pattern(one))
+    folders = frozenset(one[:-1] for one in filters if one.endswith("/+") and not _is_pattern(one[:-1]))
+    patterns = tuple(one for one in filters if one not in names and one[:-1] not in folders)
+
+    def takes(topic: str) -> bool:
+        if topic in names or topic[: topic.rfind("/") + 1] in folders:
+            return True
+        return any(topics.matches(one, topic) for one in patterns)
+
+    return takes
+
+
+def _is_pattern(text: str) -> bool:
+    return "+" in text or "#" in text
