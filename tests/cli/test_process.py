@@ -207,7 +207,7 @@ def read_until(descriptor: int, text: str) -> str:
 
 
 def start_on(theirs: int, start: Start, code: str, **variables: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", **variables}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "300", "LINES": "30", **variables}
     process = start(code, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     return process

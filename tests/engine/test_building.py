@@ -103,7 +103,7 @@ def test_first_entry_of_a_handle_gives_the_value_and_all_give_connections(projec
     ],
 )  # fmt: skip
 def test_connection_to_nowhere_is_warned_about(project: Project, entry: str, warning: str) -> None:
-    assert project.warnings(f"{FEED}      - {entry}\n") == [warning]
+    assert warning in project.warnings(f"{FEED}      - {entry}\n")
 
 
 def test_targets_are_flow_outputs_first_then_nodes_in_file_order_with_repeats(project: Project) -> None:
