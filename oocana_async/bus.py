@@ -256,7 +256,7 @@ def _matcher(filters: tuple[str, ...]) -> Callable[[str], bool]:
     """
     names = frozenset(one for one in filters if not _is_pattern(one))
     folders = frozenset(one[:-1] for one in filters if one.endswith("/+") and not _is_pattern(one[:-1]))
-    patterns = tuple(one for one in filters if one not in names and one[:-1] not in folders)
+    patterns = tuple(one for one in filters if one not in names and not (one.endswith("/+") and one[:-1] in folders))
 
     def takes(topic: str) -> bool:
         if topic in names or topic[: topic.rfind("/") + 1] in folders:
