@@ -61,6 +61,8 @@ class InProcessHost:
             assert self._runtime is not None
             self._executor = Executor(self._transport, session, self._runtime)
             await self._executor.__aenter__()
+        assert self._runtime is not None
+        self._runtime.add_package(spec.package_path)
         self._executor.add_scope(
             ExecutorScope(
                 identifier=spec.identifier,

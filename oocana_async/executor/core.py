@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +13,7 @@ from oocana_async import topics
 from oocana_async.errors import TransportError
 from oocana_async.executor.children import SessionTopic
 from oocana_async.executor.job_run import JobRun, RunState
+from oocana_async.executor.package_paths import on_sys_path
 from oocana_async.executor.recent import RecentIds
 from oocana_async.executor.router import Router
 from oocana_async.executor.runtime import Runtime
@@ -85,6 +85,7 @@ class Executor:
         self._service_address = service_address
         self._services: ServiceManager | None = None
         self._closing = False
+        self._paths = contextlib.ExitStack()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -121,8 +122,8 @@ class Executor:
         )
         self._scopes[scope.identifier] = (scope, surroundings, VarStore())
         package = None if scope.package_path is None else str(scope.package_path)
-        if package is not None and package not in sys.path:
-            sys.path.append(package)
+        if package is not None:
+            self._paths.enter_context(on_sys_path(package))
         ready = ExecutorReady(self.session.session_id, "python", package, scope.identifier, scope.debug_port)
         self._send(encode_message(ready), Delivery.CONTROL, "")
 
@@ -155,6 +156,7 @@ class Executor:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
         await self.channel.aclose()
+        self._paths.close()
 
     async def drain(self) -> None:
         """Wait until no job is left and what they sent has been delivered; cancelling it changes nothing."""

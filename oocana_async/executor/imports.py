@@ -5,7 +5,8 @@ Rules, in the order in which they are asked for `import name` in a file of a roo
 1. Names of the standard library mean the standard library, and a module never means itself: a scriptlet that is called
    `copy.py` or `pandas.py` harms nobody.
 2. A package or module beside the scriptlet. It belongs to that directory: another room gets its own.
-3. Everything else, as always.
+3. Everything else, as always; where several packages share a process, what lies in the directory of a package, and is
+   not installed, belongs to that package.
 
 The place to ask is `builtins.__import__`, because `sys.modules` is looked at before any finder and knows only one
 module of a name. It works the same for imports inside functions and in threads: only the importing file counts.
@@ -90,8 +91,18 @@ def _find(importer: ScriptletModule, name: str, fromlist: Sequence[str], level: 
     if top in importer.bound or top in sys.stdlib_module_names:
         target = importer.bound.get(top)
     else:
-        target = _beside(importer, top, top)
+        target = _beside(importer, top, top) or _in_package(importer, top)
     return None if target is None else _descend(target, rest, fromlist)
+
+
+def _in_package(importer: ScriptletModule, top: str) -> ScriptletModule | None:
+    """Return what lies in the package of a file under a name; the file keeps that version for good."""
+    source = importer.shelf.find_in_package(importer.source.path, top)
+    if source is None or source.path == importer.source.path:
+        return None
+    target = importer.shelf.get(source)
+    importer.bind(top, target)
+    return target
 
 
 def _relative(importer: ScriptletModule, name: str, fromlist: Sequence[str]) -> ModuleType | None:

@@ -81,6 +81,10 @@ class ScriptletLoader:
             raise ScriptletError(f"{function} is not a function in {entry}")
         return Scriptlet(found, Path(source.path), module.__name__)
 
+    def add_package(self, directory: Path | str) -> None:
+        """Let scriptlets below a directory import what lies in it without meeting what lies in other packages."""
+        self._shelf.add_package(str(directory))
+
     def forget(self) -> None:
         """Take all modules of this loader out of `sys.modules`; their objects go on working, pickling them does not."""
         self._shelf.forget()

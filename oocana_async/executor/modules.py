@@ -20,6 +20,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import NamedTuple
 
+from oocana_async.executor.package_paths import foreign_sys_path
+
 INIT_FILE = "__init__.py"
 
 # Every live module that came from a scriptlet directory, by its name in sys.modules; a mirror of it, so global as well.
@@ -139,11 +141,14 @@ class PartLoader(SourceLoader):
 class ModuleShelf:
     """The newest version of each file, loaded once however many threads ask at the same time.
 
+    It also knows the directories of the packages whose scriptlets it holds, see `add_package`.
+
     Different files never wait for each other, except where one imports the other. A circular import across threads
     gets the half-built module, as in Python itself, instead of a deadlock.
     """
 
     def __init__(self) -> None:
+        self._packages: tuple[str, ...] = ()
         self._latest: dict[Source, ScriptletModule] = {}
         self._changed = threading.Condition()
         self._waits_for: dict[int, ScriptletModule] = {}
@@ -174,6 +179,20 @@ class ModuleShelf:
                 self._wait(record)
         self._load(fresh, record)
         return fresh
+
+    def add_package(self, directory: str) -> None:
+        """Let files below a directory import what lies in it, as if nobody else had such a directory."""
+        with self._changed:
+            known = {*self._packages, os.path.normpath(directory)}
+            self._packages = tuple(sorted(known, key=len, reverse=True))
+
+    def find_in_package(self, path: str, name: str) -> Source | None:
+        """Return what an import of `name` in a file means in its package; what is installed comes first."""
+        package = next((one for one in self._packages if path.startswith(one + os.sep)), None)
+        found = None if package is None else _find_file(package, name)
+        if found is None and package is not None and Path(package, name).is_dir():
+            found = Source(str(Path(package, name)), package, package=True)
+        return None if found is None or _is_installed(name) else found
 
     def forget(self) -> None:
         """Take every module of this shelf out of `sys.modules`; what still refers to them goes on working."""
@@ -259,13 +278,30 @@ def is_front_of_name(text: str) -> bool:
 
 def find_in_room(room: str, name: str) -> Source | None:
     """Return what an import of `name` means in a directory: a package first, then a module, then a bare folder."""
+    found = _find_file(room, name)
+    if found is None and Path(room, name).is_dir() and not _known_elsewhere(name):
+        return Source(str(Path(room, name)), room, package=True)
+    return found
+
+
+def _find_file(room: str, name: str) -> Source | None:
     folder = Path(room, name)
     for path, package in ((folder / INIT_FILE, True), (folder.with_name(f"{name}.py"), False)):
         if path.is_file():
             return Source(str(path), room, package)
-    if folder.is_dir() and not _known_elsewhere(name):
-        return Source(str(folder), room, package=True)
     return None
+
+
+def _is_installed(name: str) -> bool:
+    """Whether somebody finds a name outside the packages, which stand at the end of `sys.path`."""
+    if importlib.machinery.PathFinder.find_spec(name, foreign_sys_path()) is not None:
+        return True
+    others = [finder for finder in sys.meta_path if finder is not importlib.machinery.PathFinder]
+    return any(finder.find_spec(name, None) is not None for finder in others if not _is_ours(finder))
+
+
+def _is_ours(finder: object) -> bool:
+    return type(finder).__module__.startswith(__package__ or "oocana_async")
 
 
 def _known_elsewhere(name: str) -> bool:

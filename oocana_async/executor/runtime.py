@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -80,6 +81,10 @@ class Runtime:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def add_package(self, directory: Path | str) -> None:
+        """Keep what scriptlets import from the directory of their package apart from what lies in other packages."""
+        self._files.add_package(directory)
 
     def known_async(self, key: tuple[str, str, str]) -> bool:
         """Say whether the function of (directory, entry, name) was a coroutine function when it last ran."""

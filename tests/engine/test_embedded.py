@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,16 @@ async def test_many_blocks_run_in_many_sessions_at_once(tmp_path: Path) -> None:
         return (await run(root, nodes, outputs={"res": ("n49", "out")})).raise_for_status().outputs["res"]
 
     assert await asyncio.gather(*(one(number) for number in (100, 200, 300))) == [[150], [250], [350]]
+
+
+async def test_sessions_at_once_import_from_their_own_packages(tmp_path: Path) -> None:
+    before = list(sys.path)
+
+    async def one(number: int) -> Any:
+        root = tmp_path / str(number)
+        scriptlets(root, a="import common\ndef main(params, context):\n    return {'out': common.NUMBER}\n")
+        (root / "common.py").write_text(f"NUMBER = {number}", encoding="utf-8")
+        return (await run(root, [task("a")], outputs={"res": ("a", "out")})).raise_for_status().output("res")
+
+    assert await asyncio.gather(*(one(number) for number in range(4))) == [0, 1, 2, 3]
+    assert sys.path == before

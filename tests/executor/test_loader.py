@@ -398,3 +398,39 @@ class patched_builtin:  # noqa: N801 - reads as a statement
         import builtins
 
         del builtins.oocana_test_gate  # type: ignore[attr-defined]
+
+
+IMPORTS = "from common.part import WHO\nimport common\ndef main(): return WHO, common.WHO"
+
+
+@pytest.mark.parametrize("init", ["common/__init__.py", None], ids=["package", "folder"])
+def test_packages_each_import_what_lies_in_their_own_directory(
+    init: str | None, loader: ScriptletLoader, write: Write, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        loader.add_package(tmp_path / name)
+        if init is not None:
+            write(f"{name}/{init}", f"WHO = {name!r}")
+        write(f"{name}/common/part.py", f"WHO = {name!r}")
+        write(f"{name}/tasks/t/index.py", IMPORTS if init else IMPORTS.replace("common.WHO", "common.part.WHO"))
+    found = [loader.load(directory=tmp_path / name / "tasks" / "t").function() for name in ("one", "two", "one")]
+    assert found == [("one", "one"), ("two", "two"), ("one", "one")]
+    assert "common" not in sys.modules
+
+
+def test_what_is_installed_comes_before_what_lies_in_a_package(
+    loader: ScriptletLoader, write: Write, tmp_path: Path
+) -> None:
+    loader.add_package(tmp_path / "pkg")
+    write("pkg/msgspec.py", "raise RuntimeError('not this one')")
+    entry = write("pkg/tasks/t/index.py", "import msgspec\ndef main(): return msgspec.json.encode(1)")
+    assert loader.load(directory=entry.parent).function() == b"1"
+
+
+def test_module_of_a_package_that_changed_is_loaded_anew(loader: ScriptletLoader, write: Write, tmp_path: Path) -> None:
+    loader.add_package(tmp_path / "pkg")
+    write("pkg/common.py", "WHO = 1")
+    entry = write("pkg/tasks/t/index.py", "import common\ndef main(): return common.WHO")
+    assert loader.load(directory=entry.parent).function() == 1
+    write("pkg/common.py", "WHO = 22")
+    assert loader.load(directory=entry.parent).function() == 22
