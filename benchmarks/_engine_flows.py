@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks._embedded_flows import write_chain, write_fan, write_row
+from benchmarks._embedded_flows import write_chain, write_row
 
-__all__ = ["write_bursts", "write_chain", "write_fan", "write_outputs", "write_row"]
+__all__ = ["write_bursts", "write_chain", "write_outputs", "write_row", "write_values"]
 
 _OUTPUTS = """
 async def main(params, context):
@@ -46,6 +46,11 @@ def write_bursts(folder: Path, jobs: int, outputs: int, *, concurrency: int) -> 
     burst = _TASK.format(node="burst", concurrency=concurrency, inputs="{handle: x}", entry="burst.py", feeds=feed)
     scriptlets = {"source.py": _SOURCE.format(count=jobs), "burst.py": _OUTPUTS.format(count=outputs)}
     return _write(folder, source + burst, scriptlets)
+
+
+def write_values(folder: Path, count: int, *, concurrency: int) -> Path:
+    """Write a source of `count` values, and a trivial node that takes some of them at once."""
+    return write_bursts(folder, count, 0, concurrency=concurrency)
 
 
 def _write(folder: Path, nodes: str, scriptlets: dict[str, str]) -> Path:

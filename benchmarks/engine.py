@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks._engine_flows import write_bursts, write_chain, write_fan, write_outputs, write_row
+from benchmarks._engine_flows import write_bursts, write_chain, write_outputs, write_row, write_values
 from benchmarks._mosquitto import Mosquitto, NoBrokerError, nothing_measured
 from benchmarks._official import OURS, executor_of, find_official, wire_arguments
 from benchmarks._real_engine import EngineRun, run_on_engine
@@ -86,7 +86,7 @@ def row(folder: Path, size: int) -> Path:
 
 def fan(concurrency: int) -> Callable[[Path, int], Path]:
     """Return a writer of values for one node that takes some of them at once."""
-    return lambda folder, size: write_fan(folder, size, kind="async", concurrency=concurrency)
+    return lambda folder, size: write_values(folder, size, concurrency=concurrency)
 
 
 def bursts(folder: Path, size: int) -> Path:
@@ -104,14 +104,14 @@ CASES = {
         "outputs of 1,000 jobs of 90 each, per second", bursts, 1_000, 50, rate(f"{OUTPUT} burst", 90),
         f"{OUTPUT} burst", 90,
     ),
-    "fan10": Case("300 values, concurrency 10, blocks per second", fan(10), 300, 30, blocks_rate, f"{END} taker"),
-    "fan50": Case("300 values, concurrency 50, blocks per second", fan(50), 300, 30, blocks_rate, f"{END} taker"),
+    "fan10": Case("300 values, concurrency 10, blocks per second", fan(10), 300, 30, blocks_rate, f"{END} burst"),
+    "fan50": Case("300 values, concurrency 50, blocks per second", fan(50), 300, 30, blocks_rate, f"{END} burst"),
     "fan10-nodelay": Case(
-        "300 values, concurrency 10, nodelay, blocks per second", fan(10), 300, 30, blocks_rate, f"{END} taker",
+        "300 values, concurrency 10, nodelay, blocks per second", fan(10), 300, 30, blocks_rate, f"{END} burst",
         nodelay=True,
     ),
     "fan50-nodelay": Case(
-        "300 values, concurrency 50, nodelay, blocks per second", fan(50), 300, 30, blocks_rate, f"{END} taker",
+        "300 values, concurrency 50, nodelay, blocks per second", fan(50), 300, 30, blocks_rate, f"{END} burst",
         nodelay=True,
     ),
     "row": Case("independent nodes ready at once, blocks per second", row, 3_000, 100, blocks_rate, END),
