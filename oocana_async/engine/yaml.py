@@ -22,9 +22,9 @@ _MAX_EXPANSION: Final = 100
 _PLAIN: Final = "?"
 _QUOTED: Final = "!"
 _TAG_PREFIX: Final = "tag:yaml.org,2002:"
-_NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _WORDS: Final[dict[str, Any]] = {
-    **dict.fromkeys(_NULLS),
+    **dict.fromkeys(NULLS),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys(f"{sign}{word}" for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")),
@@ -261,7 +261,7 @@ def describe(node: Node) -> str:
     except HugeIntegerError:
         return f"the integer {shown}"
     if value is None:
-        return "null" if node.value in _NULLS else f"the number {shown}"
+        return "null" if node.value in NULLS else f"the number {shown}"
     if isinstance(value, str):
         return f'the text "{shown}"'
     return f"the {_KINDS[type(value)]} {shown}"
