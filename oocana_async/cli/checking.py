@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from oocana_async.cli.failures import ExitCode
 
 if TYPE_CHECKING:
-    from oocana_async.engine.findings import Finding
+    from oocana_async.engine.findings import Finding, Severity
 
 __all__ = ["check_command"]
 
@@ -23,10 +24,10 @@ def check_command(options: argparse.Namespace) -> int:
     findings = _findings(options)
     for finding in findings:
         print(_as_json(finding) if options.json else finding)
-    errors = sum(finding.severity == "error" for finding in findings)
+    counts = Counter(finding.severity for finding in findings)
     if not options.json:
-        print(_verdict(errors, len(findings) - errors))
-    return ExitCode.FAILED if errors else ExitCode.SUCCESS
+        print(_verdict(counts))
+    return ExitCode.FAILED if counts["error"] else ExitCode.SUCCESS
 
 
 def _findings(options: argparse.Namespace) -> list[Finding]:
@@ -59,10 +60,7 @@ def _as_json(finding: Finding) -> str:
     )
 
 
-def _verdict(errors: int, warnings: int) -> str:
-    if not errors and not warnings:
-        return "nothing is wrong"
-    words = [
-        f"{count} {word}{'s' * (count != 1)}" for count, word in ((errors, "error"), (warnings, "warning")) if count
-    ]
-    return ", ".join(words)
+def _verdict(counts: Counter[Severity]) -> str:
+    severities: tuple[Severity, ...] = ("error", "warning", "note")
+    words = [f"{counts[word]} {word}{'s' * (counts[word] != 1)}" for word in severities if counts[word]]
+    return ", ".join(words) or "nothing is wrong"

@@ -32,6 +32,12 @@ def test_check_names_the_place_of_each_error(capsys: pytest.CaptureFixture[str])
     assert text.splitlines()[-1] == "1 error"
 
 
+def test_check_counts_notes_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "flow.oo.yaml"
+    file.write_text("inputs_def: [{handle: x}]\noutputs_def: [{handle: y}, {handle: z}]\n")
+    assert printed(capsys, "check", str(file)).splitlines()[-1] == "2 warnings, 1 note"
+
+
 def test_check_prints_findings_as_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, "check", flow("153-wrong-type"), "--json", code=1).splitlines()
     (finding,) = (json.loads(line) for line in lines)

@@ -299,9 +299,15 @@ def test_default_that_contradicts_its_schema(project: Project) -> None:
     ]
 
 
-def test_schemas_are_not_looked_at_without_the_extra(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_common_keywords_count_without_the_extra(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    assert findings(project.flow("nodes:\n" + node("a", NUMBER, inputs_from="{handle: x, value: five}"))) == []
+    finding = only(project, "nodes:\n" + node("a", NUMBER, inputs_from="{handle: x, value: five}"))
+    assert finding.message.endswith('contradicts its json_schema: "five" is not of type "number"')
+
+
+def test_forwarded_preview_of_an_unknown_node(project: Project) -> None:
+    finding = only(project, "forward_previews: [aa]\nnodes:\n" + node("aaa"))
+    assert (finding.code, finding.hint) == ("unknown-node", 'did you mean "aaa"?')
 
 
 def test_dependency_and_injection_in_no_search_path(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Values that contradict the json_schema of their handle; needs the extra `schema`, else nothing is said."""
+"""Values that contradict the json_schema of their handle; without the extra `schema` the commonest keywords count."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgspec import UNSET
 from oocana_async.engine.checks.subject import Subject, at_place
 from oocana_async.engine.findings import Finding
 from oocana_async.engine.graph import Graph, TaskBlock
+from oocana_async.engine.schema import first_fault
 from oocana_async.messages.shared import InputHandle
 
 _NOT_FETCHED: Final = "is not fetched while a flow is checked"
@@ -49,7 +50,7 @@ def contradiction(definition: InputHandle, value: Any) -> str:
     try:
         import jsonschema_rs
     except ImportError:
-        return ""
+        return first_fault(schema, value) or ""
     try:
         validator = jsonschema_rs.validator_for(dict(schema), retriever=_refuse)
     except ValueError as error:

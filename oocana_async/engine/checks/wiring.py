@@ -18,6 +18,7 @@ def check_wiring(subject: Subject) -> Iterator[Finding]:
     yield from _sources(subject)
     yield from _flow_outputs(subject)
     yield from _unused(subject)
+    yield from _previews(subject)
 
 
 def _inputs(subject: Subject) -> Iterator[Finding]:
@@ -106,3 +107,11 @@ def _unused(subject: Subject) -> Iterator[Finding]:
     for handle in graph.inputs_def or ():
         if handle not in graph.input_targets:
             yield subject.finding("note", "unused-input", (1, 1), f'nothing takes the input "{handle}" of the flow')
+
+
+def _previews(subject: Subject) -> Iterator[Finding]:
+    for node_id in subject.manifest.forward_previews:
+        if node_id not in subject.graph.nodes:
+            message = f'"forward_previews" names "{node_id}", which is no node that can run'
+            hint = suggest(node_id, subject.graph.nodes)
+            yield subject.finding("warning", "unknown-node", (1, 1), message, hint)
