@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from oocana_async.engine.jobs import Job, nothing
+from oocana_async.engine.off_loop import call_off_loop
 from oocana_async.messages.shared import RawMap
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def call_connector(
     result: RawMap | None = None
     error: str | None = None
     try:
-        text = await asyncio.to_thread(_post, action, body, timeout or _TIMEOUT)
+        text = await call_off_loop(f"connector {action}", lambda: _post(action, body, timeout or _TIMEOUT))
         result = _result(text, outputs)
     except (OSError, ValueError, msgspec.MsgspecError) as reason:
         error = f"OOMOL Connector action '{action}' failed: {reason}"

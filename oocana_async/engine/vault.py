@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import Any
 
 import msgspec
+
+from oocana_async.engine.off_loop import call_off_loop
 
 __all__ = ["VaultError", "query_vault"]
 
@@ -32,7 +33,8 @@ async def query_vault(payload: Any) -> dict[str, str]:
         raise VaultError("Vault client is not available.")
     if not isinstance(payload, str):
         raise VaultError(f"Expected vault ID to be a string, got {_kind(payload)}")
-    text = await asyncio.to_thread(_fetch, f"{address.rstrip('/')}/v1/vaultlet/{payload}")
+    url = f"{address.rstrip('/')}/v1/vaultlet/{payload}"
+    text = await call_off_loop("vault", lambda: _fetch(url))
     try:
         return msgspec.json.decode(text, type=dict[str, str])
     except msgspec.MsgspecError as error:
