@@ -59,8 +59,9 @@ class Context(
         Raises:
             TransportError: The connection is gone for good.
         """
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout) as limit:
+            async with limit:
                 await self._link.channel.flush()
         except TimeoutError:
             if not limit.expired():

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from oocana_async.block_job import BlockJob
 from oocana_async.context.base import ContextCore, ContextParts, encode_as
-from oocana_async.encoding import encode, to_plain
+from oocana_async.encoding import MAX_DEPTH, encode, require_depth, to_plain
 from oocana_async.errors import HandleError
 from oocana_async.job import new_id
 from oocana_async.messages import encode_message
@@ -150,7 +150,7 @@ class QuestionMembers(ContextCore[R]):
             block=block,
             block_job_id=new_id(),
             payload=RunBlockPayload(
-                {key: Raw(encode_as(value, f"input {key} of {block}")) for key, value in inputs.items()},
+                {key: Raw(_encode_input(value, f"input {key} of {block}")) for key, value in inputs.items()},
                 _definitions(additional_inputs_def, "additional_inputs_def"),
                 _definitions(additional_outputs_def, "additional_outputs_def"),
             ),
@@ -193,6 +193,13 @@ class QuestionMembers(ContextCore[R]):
 
 
 _CALLER_FINISHED = "the calling block has finished"
+
+
+def _encode_input(value: Any, what: str) -> bytes:
+    """Encode an input of a child; in its message it stands two levels deeper than an output does."""
+    data = encode_as(value, what)
+    require_depth(data, MAX_DEPTH - 2, what)
+    return data
 
 
 def _definitions(definitions: Sequence[Mapping[str, Any]] | None, what: str) -> list[dict[str, Any]] | None:

@@ -69,7 +69,8 @@ class BinFiles:
     Args:
         session_dir: the session's directory.
         session_id: the session.
-        linkable: further directories of the session; a file in one of them is hard-linked instead of copied.
+        linkable: further directories of the session; a file in one of them that nobody may write to is hard-linked.
+            All other files are copied: whoever writes to a linked file changes what has been sent.
     """
 
     def __init__(self, session_dir: str | Path, session_id: str, *, linkable: Sequence[str | Path] = ()) -> None:
@@ -117,6 +118,8 @@ class BinFiles:
         return self._root / safe_name(job_id) / numbered
 
     def _may_link(self, source: Path) -> bool:
+        if source.stat().st_mode & 0o222:
+            return False
         return any(source.is_relative_to(directory) for directory in self._linkable)
 
 

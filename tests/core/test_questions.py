@@ -175,6 +175,16 @@ async def child(bench: Bench) -> Child:
     return Child(bench, bench.context().run_block("self::crop", inputs={"w": 10}))
 
 
+async def test_input_of_a_child_that_the_engine_would_drop_is_refused(bench: Bench) -> None:
+    deep: object = 1
+    for _ in range(124):
+        deep = [deep]
+    context = bench.context()
+    context.run_block("self::crop", inputs={"w": deep})
+    with pytest.raises(EncodingError, match="input w of self::crop"):
+        context.run_block("self::crop", inputs={"w": [deep]})
+
+
 async def test_run_block_travels_as_on_the_wire(bench: Bench) -> None:
     job = bench.context().run_block(
         "self::crop", inputs={"w": 10}, additional_outputs_def=[{"handle": "extra"}], strict=True

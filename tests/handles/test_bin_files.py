@@ -79,10 +79,20 @@ def test_safe_names_of_different_names_differ(one: str, other: str) -> None:
     assert (safe_name(one) == safe_name(other)) == (one == other)
 
 
-def test_file_of_the_session_is_hard_linked(files: BinFiles, tmp_path: Path) -> None:
+def test_later_changes_of_a_file_of_the_session_do_not_matter(files: BinFiles, tmp_path: Path) -> None:
+    source = tmp_path / "session" / "frame.bin"
+    source.parent.mkdir()
+    source.write_bytes(b"frame 1")
+    path = path_of(files.write("J1", "photo", source))
+    source.write_bytes(b"frame 2")
+    assert path.read_bytes() == b"frame 1"
+
+
+def test_read_only_file_of_the_session_is_hard_linked(files: BinFiles, tmp_path: Path) -> None:
     source = tmp_path / "session" / "big.bin"
     source.parent.mkdir()
     source.write_bytes(b"big")
+    source.chmod(0o444)
     path = path_of(files.write("J1", "photo", source))
     assert path.samefile(source)
     assert source.exists()
@@ -92,6 +102,7 @@ def test_linkable_directories_count_as_the_session(tmp_path: Path) -> None:
     source = tmp_path / "tmp" / "big.bin"
     source.parent.mkdir()
     source.write_bytes(b"big")
+    source.chmod(0o444)
     files = BinFiles(tmp_path / "session", "S1", linkable=[tmp_path / "tmp"])
     assert path_of(files.write("J1", "photo", source)).samefile(source)
 
@@ -114,6 +125,7 @@ def test_file_is_copied_where_links_are_not_possible(
     source = tmp_path / "session" / "big.bin"
     source.parent.mkdir()
     source.write_bytes(b"big")
+    source.chmod(0o444)
     assert path_of(files.write("J1", "photo", source)).read_bytes() == b"big"
 
 
