@@ -30,8 +30,8 @@ _RUN_DESCRIPTION: Final = """\
 Run a flow, a task or a scriptlet in this process, without engine and broker.
 
 On a terminal the nodes, their progress, logs, warnings and previews are shown live; elsewhere as plain lines
-(NO_COLOR takes the colours away). A bare scriptlet takes its inputs from --inputs; its outputs are the texts that the
-file uses as keys of dictionaries, as fields of a TypedDict or as names in context.output(...).
+(NO_COLOR takes the colours away). A bare scriptlet takes its inputs from --inputs and may put
+out on any handle.
 """
 
 

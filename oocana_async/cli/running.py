@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from oocana_async.bus import Bus
 from oocana_async.cli.failures import ExitCode, UsageError, say
 from oocana_async.cli.options import env_file
 from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_target
@@ -23,10 +24,13 @@ from oocana_async.cli.writing import Writer, machine_stdout
 from oocana_async.engine.api import RunResult, Session, Status, open_session
 from oocana_async.engine.environment import variables_on_top
 from oocana_async.engine.events import RawEventStream
+from oocana_async.engine.in_process import InProcessHost
 from oocana_async.engine.loading import LoadedTarget, load_target
 from oocana_async.errors import EncodingError, LoadError
 from oocana_async.messages import encode_message
 from oocana_async.messages.report import SessionFinished, SessionStarted
+from oocana_async.testing.values import define_output
+from oocana_async.transport.memory import MemoryTransport
 
 __all__ = ["run_command"]
 
@@ -193,12 +197,18 @@ async def _run(
     return ExitCode.SUCCESS if result.status is Status.SUCCEEDED else ExitCode.FAILED
 
 
+def _scriptlet_host(bus: Bus, max_threads: int | None) -> InProcessHost:
+    """Take whatever a bare scriptlet puts out: nothing declares its outputs, and names may be computed."""
+    return InProcessHost(MemoryTransport(bus), max_threads=max_threads, undeclared=define_output)
+
+
 def _session_options(options: argparse.Namespace, session_id: str, variables: Mapping[str, str]) -> dict[str, Any]:
     names = ("inputs", "nodes", "search_paths", "max_threads", "use_cache", *_DIRECTORIES)
     return {
         **{name: getattr(options, name) for name in names},
         "session_id": session_id,
         "env": variables,
+        "host": _scriptlet_host if is_scriptlet(options.target) else None,
         "save_cache": True,
     }
 

@@ -1,9 +1,6 @@
-"""A bare scriptlet as something that can be run: a task block made from what its source says.
+"""A bare scriptlet as something that can be run: a task block for a file without a manifest.
 
-A file has no manifest that declares handles. Its inputs are those that are given; its outputs are read from the source:
-every text that is a key of a dictionary, a keyword of `dict()`, a field of a TypedDict or the name in
-`context.output(...)`. When a name in `context.output(...)` is computed, every text in the file that could be a name
-counts. Names that are never put out do no harm.
+Its inputs are those that are given; it may put out on any handle, because nothing declares which there are.
 """
 
 from __future__ import annotations
@@ -17,12 +14,9 @@ from oocana_async.engine.loading import LoadedTarget
 from oocana_async.engine.lookup import clean
 from oocana_async.engine.packages import installed_versions
 from oocana_async.errors import LoadError, ManifestError
-from oocana_async.messages.shared import InputHandle, OutputHandle
+from oocana_async.messages.shared import InputHandle
 
-__all__ = ["is_scriptlet", "output_names", "scriptlet_target", "scriptlet_task"]
-
-MAX_NAME = 100
-"""Characters of a text that may still be the name of a handle."""
+__all__ = ["is_scriptlet", "scriptlet_target", "scriptlet_task"]
 
 
 def is_scriptlet(target: str) -> bool:
@@ -51,7 +45,6 @@ def scriptlet_task(target: str, inputs: Iterable[str]) -> TaskBlock:
         package_path=path.parent,
         executor=PythonExecutor(entry=path.name),
         inputs_def={name: InputHandle(name) for name in inputs},
-        outputs_def={name: OutputHandle(name) for name in output_names(tree)},
         source=Place(path),
     )
 
@@ -105,48 +98,3 @@ def _module_level(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             yield from _module_level(ast.iter_child_nodes(node))
-
-
-def output_names(tree: ast.Module) -> list[str]:
-    """Return all names that the code may put out, in the order of the source."""
-    names: dict[str, None] = {}
-    computed = False
-    for node in ast.walk(tree):
-        names.update(dict.fromkeys(_names_in(node)))
-        computed = computed or _is_computed_output(node)
-    if computed:
-        texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-        names.update(dict.fromkeys(text for text in texts if isinstance(text, str)))
-    return [name for name in names if 0 < len(name) <= MAX_NAME and name.isprintable()]
-
-
-def _names_in(node: ast.AST) -> Iterator[str]:
-    match node:
-        case ast.Dict(keys=keys):
-            yield from _texts(keys)
-        case ast.Subscript(slice=key, ctx=ast.Store()):
-            yield from _texts([key])
-        case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
-            yield from (keyword.arg for keyword in keywords if keyword.arg)
-        case ast.Call(func=ast.Attribute(attr="output"), args=args, keywords=keywords):
-            yield from _texts([*args[:1], *(keyword.value for keyword in keywords if keyword.arg == "key")])
-        case ast.ClassDef(bases=bases, body=body) if any(_last_name(base) == "TypedDict" for base in bases):
-            targets = (field.target for field in body if isinstance(field, ast.AnnAssign))
-            yield from (target.id for target in targets if isinstance(target, ast.Name))
-
-
-def _is_computed_output(node: ast.AST) -> bool:
-    """Tell whether this is `anything.output(...)` with a first argument that is no plain text."""
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "output"):
-        return False
-    return bool(node.args) and not list(_texts(node.args[:1]))
-
-
-def _texts(nodes: Iterable[ast.AST | None]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-
-
-def _last_name(node: ast.AST) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from oocana_async.engine.own_process import OwnProcessHost
 from oocana_async.engine.scopes import ExecutorStart
@@ -36,10 +38,19 @@ class InProcessHost:
         runtime: runs the code of the blocks; may be shared by several sessions and then stays open. None for an own
             one.
         max_threads: limit of an own runtime; None for its default.
+        undeclared: defines output handles that a block does not declare; None refuses them with a warning.
     """
 
-    def __init__(self, transport: Transport, runtime: Runtime | None = None, *, max_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        runtime: Runtime | None = None,
+        *,
+        max_threads: int | None = None,
+        undeclared: Callable[[str, Any], Mapping[str, Any]] | None = None,
+    ) -> None:
         self._transport = transport
+        self._undeclared = undeclared
         self._own_runtime = Runtime(max_threads=max_threads) if runtime is None else None
         self._runtime = runtime or self._own_runtime
         self._executor: Executor | None = None
@@ -55,7 +66,9 @@ class InProcessHost:
             await self._processes.start(spec)
             return
         if self._executor is None:
-            session = ExecutorSession(spec.session_id, Path(spec.session_dir), inputs_deadline=None)
+            session = ExecutorSession(
+                spec.session_id, Path(spec.session_dir), inputs_deadline=None, undeclared=self._undeclared
+            )
             if self._own_runtime is not None:
                 await self._own_runtime.__aenter__()
             assert self._runtime is not None

@@ -160,6 +160,16 @@ def test_scriptlet_takes_inputs_and_may_put_out_anything(write: Write, capsys: p
     assert of(found, "BlockWarning") == []
 
 
+def test_scriptlet_may_compute_the_names_of_its_outputs(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(
+        "def main(params, context):\n    for n in range(2): context.output(f'part{n}', n)\n    return {'x' * 2: 1}"
+    )
+    found = events(capsys, path)
+    assert [event["handle"] for event in of(found, "BlockOutput")] == ["part0", "part1"]
+    assert of(found, "BlockFinished")[0]["result"] == {"xx": 1}
+    assert of(found, "BlockWarning") == []
+
+
 @pytest.mark.parametrize(
     ("code", "place"),
     [("def main(:", ":1:10: syntax error"), ("x = 1", ":1:1: the scriptlet has no function main")],
