@@ -3,9 +3,10 @@
     python benchmarks/outputs_mqtt.py             a minute; installs the official SDK into .benchmarks-venv
     python benchmarks/outputs_mqtt.py --smoke     a few seconds; exit code 1 if a message is missing or out of order
 
-All publish the same messages at QoS 1 to one broker (mosquitto at its defaults), one after the other, round by round; a rate counts from the first call to the last acknowledgement. Nobody subscribes, so this is about sending
-alone: with an engine at the other end, the engine sets the pace (see engine.py). Goals: at least 10 times the official
-SDK, at least 0.6 times what the broker takes from a bare publisher that writes prepared bytes.
+All publish the same messages at QoS 1 to one broker (mosquitto at its defaults), one after the other, round by round; a
+rate counts from the first call to the last acknowledgement. Nobody subscribes, so this is about sending alone: with an
+engine at the other end, the engine sets the pace (see engine.py). Goals: at least 10 times the official SDK, at least
+0.6 times what the broker takes from a bare publisher that writes prepared bytes.
 """
 
 from __future__ import annotations
