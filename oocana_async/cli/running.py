@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import time
@@ -60,6 +61,7 @@ def run_command(options: argparse.Namespace, signals: Signals) -> int:
         except LoadError as error:
             _report_unreadable(records, options, session_id, error)
             return _say_faults(error)
+        stack.enter_context(_collector_spared_of_what_is_loaded())
         for warning in (*target.warnings, *check_suits(options, target)):
             if not options.quiet:
                 say(str(warning))
@@ -93,6 +95,16 @@ def _patched_environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _collector_spared_of_what_is_loaded() -> Iterator[None]:
+    """Keep full garbage collections from walking the loaded graph again and again: it stays until the run is over."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _make_directories(options: argparse.Namespace) -> None:
