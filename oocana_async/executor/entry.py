@@ -28,8 +28,8 @@ __all__ = ["main", "script"]
 
 log = logging.getLogger(__name__)
 
-GRACE = 5.0
-"""Seconds that running blocks, and then queued messages, get after the reason to leave."""
+CLEAN_UP, THREADS, DRAIN = 2.5, 0.5, 2.0
+"""Seconds that running blocks, then their threads, then queued messages get after the reason to leave: 5 in all."""
 
 
 def script() -> NoReturn:
@@ -103,7 +103,7 @@ def _transport(arguments: ExecutorArguments, departure: Departure, notices: _Not
         arguments.broker,
         client_id=_client_id(arguments),
         session_id=arguments.session_id,
-        close_within=GRACE,
+        close_within=DRAIN,
         on_notice=notices.take,
         on_lost=lambda _: departure.leave(Reason.BROKER_GONE),
     )
@@ -117,7 +117,9 @@ async def _run(arguments: ExecutorArguments, transport: MqttTransport, departure
         watch_session_topic=True,
         inputs_deadline=None,
     )
-    async with Runtime(on_notice=log.warning) as runtime:
+    runtime = Runtime(on_notice=log.warning)
+    await runtime.__aenter__()
+    try:
         executor = Executor(transport, session, runtime, service_address=arguments.address)
         notices.executor = executor
         await executor.__aenter__()
@@ -127,8 +129,10 @@ async def _run(arguments: ExecutorArguments, transport: MqttTransport, departure
         jobs_running = executor.running > 0
         log.info("leaving because %s; %d jobs running", reason.value, executor.running)
         waiter.cancel()
-        await executor.aclose(GRACE)
+        await executor.aclose(CLEAN_UP)
         return reason.exit_code(jobs_running=jobs_running)
+    finally:
+        await runtime.aclose(THREADS)
 
 
 async def _watch_session(executor: Executor, departure: Departure) -> None:
