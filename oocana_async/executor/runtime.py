@@ -39,6 +39,8 @@ class Runtime:
     Args:
         max_threads: most block loops, and most worker threads; None for min(64, 8 x cores).
         max_loops: most block loops, if that is another number: with 1, all async code shares one loop.
+        leftover_grace: seconds that tasks may go on which a block has not awaited; then they are cancelled, with a
+            warning that names them.
         tee: captured output also goes to the real stdout and stderr.
         loader: finds functions; None for one that loads files.
         on_notice: takes a line about a block that holds a loop or leaves tasks or threads behind.
@@ -49,6 +51,7 @@ class Runtime:
         *,
         max_threads: int | None = None,
         max_loops: int | None = None,
+        leftover_grace: float = 30.0,
         tee: bool = False,
         loader: Loader | None = None,
         on_notice: Callable[[str], object] | None = None,
@@ -57,7 +60,12 @@ class Runtime:
         self._files = ScriptletLoader()
         self.loader: Loader = loader or self._files
         self._on_notice = on_notice or _log.warning
-        self.loops = BlockLoops(max_threads=max_loops or max_threads, on_leftover=self._leftover, on_held=self._held)
+        self.loops = BlockLoops(
+            max_threads=max_loops or max_threads,
+            leftover_grace=leftover_grace,
+            on_leftover=self._leftover,
+            on_held=self._held,
+        )
         self.workers = Workers(max_threads=max_threads)
         self._kinds: dict[tuple[str, str, str], bool] = {}
         self.calls: dict[tuple[str, str, str], Call] = {}

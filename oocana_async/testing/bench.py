@@ -31,6 +31,9 @@ __all__ = ["Bench", "Parts", "RunOptions"]
 GRACE = 1.0
 """Seconds that a scriptlet gets to clean up when its run is left early."""
 
+LEFTOVER_GRACE = 0.5
+"""Seconds that tasks may go on which a scriptlet has not awaited; then they are cancelled, and a warning names them."""
+
 
 class RunOptions(TypedDict, total=False):
     """Options of a run.
@@ -112,7 +115,7 @@ class Bench:
         directory, options = self._directory, self._options
         for name in ("tmp/workspace", "data"):
             (directory / name).mkdir(parents=True, exist_ok=True)
-        runtime = await Runtime(loader=self._place.loader).__aenter__()
+        runtime = await Runtime(loader=self._place.loader, leftover_grace=LEFTOVER_GRACE).__aenter__()
         stack.push_async_callback(runtime.aclose, GRACE)
         transport = await stack.enter_async_context(MemoryTransport(bus))
         undeclared = define_output if self._outputs_def is None else None

@@ -75,6 +75,24 @@ async def test_a_def_that_returns_a_coroutine_is_awaited() -> None:
     assert (await run_scriptlet(main)).result == {"y": 1}
 
 
+async def test_a_task_that_nobody_awaits_is_cancelled_and_named() -> None:
+    cancelled: list[str] = []
+
+    async def beat() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append("beat")
+
+    async def main() -> dict[str, int]:
+        main.task = asyncio.create_task(beat(), name="heartbeat")  # type: ignore[attr-defined]
+        return {"y": 1}
+
+    record = await run_scriptlet(main)
+    assert (record.ended, record.result, cancelled) == ("finished", {"y": 1}, ["beat"])
+    assert [warning for warning in record.warnings if "heartbeat" in warning]
+
+
 async def test_a_forgotten_await_is_named() -> None:
     async def work() -> int:
         return 1
