@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import sys
@@ -19,7 +20,7 @@ from oocana_async.cli.failures import ExitCode, UsageError, say
 from oocana_async.cli.options import env_file
 from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_target
 from oocana_async.cli.signals import Interrupted, Signals
-from oocana_async.cli.sinks import JsonLines, LogSink, PlainSink, QuietSink, Sink
+from oocana_async.cli.sinks import JsonLines, LogSink, PlainSink, QuietSink, Sink, ViewSink
 from oocana_async.cli.suiting import check_suits
 from oocana_async.cli.writing import Writer, machine_stdout
 from oocana_async.engine.api import RunResult, Session, Status, open_session
@@ -66,7 +67,10 @@ def run_command(options: argparse.Namespace, signals: Signals) -> int:
             if not options.quiet:
                 say(str(warning))
         stack.enter_context(_patched_environment(variables))
-        return signals.run(_run(options, target, session_id, variables, [*records, *_view_sinks(options, signals)]))
+        views = _view_sinks(options, signals)
+        for sink in views:
+            sink.view.place_of = functools.partial(_place_of, target)
+        return signals.run(_run(options, target, session_id, variables, [*records, *views]))
 
 
 # -- before the run ---------------------------------------------------------------------------------------------------
@@ -95,6 +99,13 @@ def _patched_environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _place_of(target: LoadedTarget, flow: str, node_id: str) -> str | None:
+    """Return where a node is written, as file:line:column."""
+    manifest = target.flows.get(Path(flow))
+    spots = (node.at for node in manifest.nodes if node.node_id == node_id) if manifest is not None else ()
+    return next((f"{flow}:{line}:{column}" for line, column in spots), None)
 
 
 @contextlib.contextmanager
@@ -163,7 +174,7 @@ def _record_sinks(options: argparse.Namespace, signals: Signals, stack: contextl
     return sinks
 
 
-def _view_sinks(options: argparse.Namespace, signals: Signals) -> list[Sink]:
+def _view_sinks(options: argparse.Namespace, signals: Signals) -> list[ViewSink]:
     """Return the sinks for people."""
     out = sys.stdout
     if options.quiet or out is None:

@@ -122,7 +122,8 @@ def test_failure_shows_the_code_of_the_block(write: Write, capsys: pytest.Captur
 
 def test_failing_node_of_a_flow_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = run(capsys, flow("091-fail-in-subflow"), code=1)
-    assert err.splitlines()[-1].endswith('The cause in node "s/t": ValueError: boom')
+    subflow = CASES / "091-fail-in-subflow" / "subflows" / "inner" / "subflow.oo.yaml"
+    assert err.splitlines()[-1].endswith(f'The cause in node "s/t" ({subflow}:6:5): ValueError: boom')
 
 
 def test_quiet_shows_failures_only(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,9 @@ def failure_lines(view: RunView) -> Iterator[str]:
     if view.error is None or view.was_interrupted:
         return
     cause = view.cause or view.error
+    place = view.place_of(*view.failed_at) if view.failed_at else None
     where = f' in node "{view.failed_node}"' if view.failed_node else ""
+    where += f" ({place})" if place else ""
     reason = f"{view.error} The cause{where}: {headline(cause)}" if view.cause else headline(view.error)
     yield f"error: {reason}"
     if cause not in view.told and "\n" in cause:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -40,6 +40,8 @@ class RunView:
         error: why the run failed, None while it has not.
         cause: the original error of the failing block, often a traceback.
         failed_node: the node that made the run fail.
+        failed_at: flow file and node id of it.
+        place_of: says where a node of a flow file stands, None when that is not known.
         told: error texts of nodes that were told already.
         outputs: values that left the root subflow.
         started_at: milliseconds since the epoch.
@@ -53,6 +55,8 @@ class RunView:
         self.error: str | None = None
         self.cause: str | None = None
         self.failed_node = ""
+        self.failed_at: tuple[str, str] | None = None
+        self.place_of: Callable[[str, str], str | None] = _nowhere
         self.outputs: dict[str, Any] = {}
         self.started_at: int | None = None
         self.finished_at: int | None = None
@@ -117,7 +121,9 @@ class RunView:
         self.error = event.error if isinstance(event.error, str) else None
         if isinstance(event.error_info, report.ErrorInfo):
             self.cause = event.error_info.message
-            self.failed_node = "/".join(frame.node_id for frame in event.error_info.stack or ())
+            stack = event.error_info.stack or ()
+            self.failed_node = "/".join(frame.node_id for frame in stack)
+            self.failed_at = (stack[-1].flow, stack[-1].node_id) if stack else None
         for node in self.nodes.values():
             node.close(event.finish_at)
 
@@ -240,3 +246,7 @@ def _stream(event: report.BlockLog) -> str:
 
 def _decoded(raw: Raw) -> Any:
     return msgspec.json.decode(raw)
+
+
+def _nowhere(flow: str, node_id: str) -> None:
+    """Know no place."""
