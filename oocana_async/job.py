@@ -18,7 +18,7 @@ from oocana_async.channel import Channel
 from oocana_async.encoding import encode
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.messages import encode_message
-from oocana_async.messages.report import BlockProgressEvent, BlockWarning, JobEvent
+from oocana_async.messages.report import BlockLog, BlockProgressEvent, BlockWarning, JobEvent
 from oocana_async.messages.session import BlockFinished, BlockProgress
 from oocana_async.messages.shared import RawMap, StackFrame
 from oocana_async.throttle import Clock, Throttle
@@ -239,6 +239,10 @@ class JobLink:
     def warn(self, warning: str) -> None:
         """Send a BlockWarning, whatever the state of the block."""
         self.report(BlockWarning, warning=self.redact(clean_text(warning)))
+
+    def log(self, text: str, stdio: str) -> None:
+        """Send a BlockLog, whatever the state of the block; the official SDK names a key after the stream."""
+        self.report(BlockLog, log=self.redact(clean_text(text)), stdio=stdio, **{stdio: stdio})
 
     def progress(self, value: float) -> None:
         """Send progress, throttled; after the end it is dropped."""

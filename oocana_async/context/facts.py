@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from oocana_async.context.base import ContextCore, ContextParts
 from oocana_async.environment import OOMOL_LLM_ENV, HostEnvironment, HostInfo
-from oocana_async.job import clean_text
-from oocana_async.messages.report import BlockLog
 from oocana_async.sending import Reply
 
 __all__ = ["FactMembers", "KeepAlive"]
@@ -118,7 +116,7 @@ class FactMembers(ContextCore[R]):
     def logger(self) -> logging.Logger:
         """A logger whose lines reach the block's log: up to INFO as stdout, from WARNING on as stderr."""
         if self._logger is None:
-            self._logger = _make_logger(f"oocana.block.{self.node_id}", self._log_record)
+            self._logger = _make_logger(f"oocana.block.{self.node_id}", self._link.log)
         return self._logger
 
     @property
@@ -157,9 +155,6 @@ class FactMembers(ContextCore[R]):
     def oomol_token(self) -> Reply[str]:
         """Return the user's token as something to await; empty when unset."""
         return Reply.of(self._host.token)
-
-    def _log_record(self, text: str, stdio: str) -> None:
-        self._link.report(BlockLog, log=self._link.redact(clean_text(text)), stdio=stdio, **{stdio: stdio})
 
 
 def _make_logger(name: str, write: Callable[[str, str], object]) -> logging.Logger:

@@ -10,7 +10,7 @@ from oocana_async.context.base import ContextCore, encode_as
 from oocana_async.errors import EncodingError
 from oocana_async.job import clean_text, new_id
 from oocana_async.messages import encode_message
-from oocana_async.messages.report import BlockLog, BlockLogJSON, BlockMessage
+from oocana_async.messages.report import BlockLogJSON, BlockMessage
 from oocana_async.messages.session import BlockError, Preview
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class ReportMembers(ContextCore[R]):
         if stdio not in ("stdout", "stderr"):
             raise ValueError(f'stdio should be "stdout" or "stderr", but got {stdio!r}')
         if self._may_send("report_log"):
-            self._link.report(BlockLog, log=self._link.redact(clean_text(line)), stdio=stdio, **{stdio: stdio})
+            self._link.log(line, stdio)
         return self._sent()
 
     def log_json(self, payload: Any) -> R:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +13,8 @@ from oocana_async.executor.arguments import ExecutorArguments, parse_arguments
 from oocana_async.executor.core import Executor
 from oocana_async.executor.leaving import Departure, Reason, run_and_leave
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.scope import ExecutorScope, ExecutorSession
+from oocana_async.executor.scope import ExecutorSession
+from oocana_async.executor.serving import scope_of, serve
 from oocana_async.transport.pipe import PipeTransport
 
 __all__ = ["main"]
@@ -66,32 +66,13 @@ async def _run(
     runtime = await Runtime(max_threads=max_threads, on_notice=log.warning).__aenter__()
     try:
         executor = await Executor(transport, session, runtime).__aenter__()
-        watch = asyncio.create_task(_watch_session(executor, departure), name="oocana-session-watch")
-        executor.add_scope(_scope(arguments))
-        reason = await departure.wait()
-        jobs_running = executor.running > 0
-        watch.cancel()
-        await executor.aclose(GRACE if reason is not Reason.ENGINE_GONE else NOBODY_LEFT)
-        return reason.exit_code(jobs_running=jobs_running)
+        return await serve(executor, departure, scope_of(arguments), _grace)
     finally:
         await runtime.aclose(NOBODY_LEFT)
 
 
-async def _watch_session(executor: Executor, departure: Departure) -> None:
-    await executor.session_over.wait()
-    departure.leave(Reason.SESSION_FINISHED)
-
-
-def _scope(arguments: ExecutorArguments) -> ExecutorScope:
-    package = arguments.package
-    return ExecutorScope(
-        identifier=arguments.identifier,
-        package_path=package,
-        package_name="workspace" if package is None else package.name,
-        pkg_data_dir=os.environ.get("OOCANA_PKG_DIR", ""),
-        tmp_dir=arguments.tmp_dir,
-        variables=os.environ,
-    )
+def _grace(reason: Reason) -> float:
+    return NOBODY_LEFT if reason is Reason.ENGINE_GONE else GRACE
 
 
 if __name__ == "__main__":

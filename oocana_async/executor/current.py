@@ -12,24 +12,11 @@ from oocana_async.encoding import encode
 from oocana_async.executor.capture import JobOutput, attach
 from oocana_async.job import JobLink, new_id
 from oocana_async.messages import encode_message
-from oocana_async.messages.report import BlockLog
 from oocana_async.messages.session import Preview
 
 __all__ = ["current_job", "enter_job", "job_scope", "send_plot"]
 
 current_job: ContextVar[JobLink | None] = ContextVar("current_job", default=None)
-
-
-class LogSink:
-    """Sends captured lines as BlockLog of a job."""
-
-    def __init__(self, link: JobLink) -> None:
-        self._link = link
-
-    def log(self, line: str, stdio: str) -> None:
-        """Send one line."""
-        text = self._link.redact(line).encode("utf-8", "backslashreplace").decode()
-        self._link.report(BlockLog, log=text, stdio=stdio, **{stdio: stdio})
 
 
 def enter_job(link: JobLink, *, tee: bool = False) -> JobOutput:
@@ -43,7 +30,7 @@ def enter_job(link: JobLink, *, tee: bool = False) -> JobOutput:
         The job's output, to be closed before the job ends.
     """
     current_job.set(link)
-    return attach(LogSink(link), tee=tee)
+    return attach(link, tee=tee)
 
 
 def job_scope() -> Hashable:
@@ -66,6 +53,6 @@ def send_plot(payload: dict[str, Any]) -> None:
         session_id=identity.session_id,
         job_id=identity.job_id,
         request_id=new_id(),
-        payload=Raw(link.redact(encode(payload).decode()).encode()),
+        payload=Raw(link.redact_json(encode(payload))),
     )
-    link.send(encode_message(request))
+    link.emit(encode_message(request), "show")

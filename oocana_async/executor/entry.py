@@ -18,7 +18,8 @@ from oocana_async.executor.core import Executor
 from oocana_async.executor.leaving import Departure, Reason, run_and_leave
 from oocana_async.executor.log_files import set_up_logging
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.scope import ExecutorScope, ExecutorSession
+from oocana_async.executor.scope import ExecutorSession
+from oocana_async.executor.serving import scope_of, serve
 
 if TYPE_CHECKING:
     from oocana_async.transport.mqtt import MqttTransport
@@ -123,34 +124,10 @@ async def _run(arguments: ExecutorArguments, transport: MqttTransport, departure
         executor = Executor(transport, session, runtime, service_address=arguments.address)
         notices.executor = executor
         await executor.__aenter__()
-        waiter = asyncio.create_task(_watch_session(executor, departure), name="oocana-session-watch")
-        executor.add_scope(_scope(arguments))
-        reason = await departure.wait()
-        jobs_running = executor.running > 0
-        log.info("leaving because %s; %d jobs running", reason.value, executor.running)
-        waiter.cancel()
-        await executor.aclose(CLEAN_UP)
-        return reason.exit_code(jobs_running=jobs_running)
+        scope = scope_of(arguments, debug_port=_debug(arguments))
+        return await serve(executor, departure, scope, lambda _: CLEAN_UP)
     finally:
         await runtime.aclose(THREADS)
-
-
-async def _watch_session(executor: Executor, departure: Departure) -> None:
-    await executor.session_over.wait()
-    departure.leave(Reason.SESSION_FINISHED)
-
-
-def _scope(arguments: ExecutorArguments) -> ExecutorScope:
-    package = arguments.package
-    return ExecutorScope(
-        identifier=arguments.identifier,
-        package_path=package,
-        package_name="workspace" if package is None else package.name,
-        pkg_data_dir=os.environ.get("OOCANA_PKG_DIR", ""),
-        tmp_dir=arguments.tmp_dir,
-        variables=os.environ,
-        debug_port=_debug(arguments),
-    )
 
 
 def _debug(arguments: ExecutorArguments) -> int | None:
