@@ -12,7 +12,7 @@ from oocana_async.context.requests import Exchange
 from oocana_async.errors import EncodingError
 from oocana_async.wire.encoding import encode
 
-__all__ = ["ContextCore", "ContextParts", "OutputEncoder", "encode_as"]
+__all__ = ["ContextCore", "ContextParts", "EveryHandle", "OutputEncoder", "encode_as"]
 
 R = TypeVar("R")
 
@@ -27,6 +27,13 @@ class OutputEncoder(Protocol):
             EncodingError: The value cannot travel.
         """
         ...
+
+
+class EveryHandle:
+    """Declares every handle: for those who cannot know which there are, or take them all."""
+
+    def __contains__(self, handle: object) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
