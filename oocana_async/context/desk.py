@@ -15,7 +15,7 @@ from typing import Any
 
 from oocana_async.channel.channel import Gate
 from oocana_async.channel.throttle import Timer
-from oocana_async.context.members import ContextParts, EveryHandle
+from oocana_async.context.members import EVERY_HANDLE, ContextParts
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError, EncodingError
@@ -146,7 +146,7 @@ def desk_parts(
         surroundings=Surroundings(directory, tmp_dir or directory, pkg_data_dir=directory, variables=os.environ),
         encoder=_encode_for_show,
         exchange=DeskExchange(),
-        declared=EveryHandle() if outputs_def is None else frozenset(outputs_def),
+        declared=EVERY_HANDLE if outputs_def is None else frozenset(outputs_def),
     )
 
 

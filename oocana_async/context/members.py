@@ -12,7 +12,7 @@ from oocana_async.context.requests import Exchange
 from oocana_async.errors import EncodingError
 from oocana_async.wire.encoding import encode
 
-__all__ = ["ContextCore", "ContextParts", "EveryHandle", "OutputEncoder", "encode_as"]
+__all__ = ["EVERY_HANDLE", "ContextCore", "ContextParts", "OutputEncoder", "encode_as"]
 
 R = TypeVar("R")
 
@@ -29,11 +29,15 @@ class OutputEncoder(Protocol):
         ...
 
 
-class EveryHandle:
-    """Declares every handle: for those who cannot know which there are, or take them all."""
+class _EveryHandle:
+    """Contains every handle."""
 
     def __contains__(self, handle: object) -> bool:
         return True
+
+
+EVERY_HANDLE: Container[str] = _EveryHandle()
+"""Declares every handle: for a block of which nobody has said which outputs it has."""
 
 
 @dataclass(frozen=True, slots=True)

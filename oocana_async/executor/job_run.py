@@ -15,7 +15,7 @@ import msgspec
 from oocana_async.channel.throttle import Clock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
-from oocana_async.context.members import EveryHandle
+from oocana_async.context.members import EVERY_HANDLE
 from oocana_async.context.messenger import Channel, JobIdentity, JobMessenger, JobState, Surroundings
 from oocana_async.context.requests import Exchange
 from oocana_async.context.sync import SyncContext
@@ -390,7 +390,7 @@ class JobRun:
             surroundings=surroundings,
             encoder=encode_output,
             exchange=self._owner.exchange,
-            declared=frozenset(definitions) if undeclared is None else EveryHandle(),
+            declared=frozenset(definitions) if undeclared is None else EVERY_HANDLE,
         )
 
     def _place(self, messenger: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
