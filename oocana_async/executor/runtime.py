@@ -119,11 +119,11 @@ class Runtime:
         self._installed.close()
 
     def _leftover(self, job_id: str, names: list[str]) -> None:
-        link = current_job.get()
+        messenger = current_job.get()
         text = f"tasks that the block did not await were cancelled: {', '.join(names)}"
         self._on_notice(f"job {job_id}: {text}")
-        if link is not None:
-            link.warn(text)
+        if messenger is not None:
+            messenger.warn(text)
 
     def _held(self, held: HeldLoop) -> None:
         where = "" if held.place is None else f" at {held.place}"
