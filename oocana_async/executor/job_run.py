@@ -15,6 +15,7 @@ import msgspec
 from oocana_async.channel.throttle import Clock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
+from oocana_async.context.members import EVERY_HANDLE
 from oocana_async.context.messenger import Channel, JobIdentity, JobMessenger, JobState, Surroundings
 from oocana_async.context.requests import Exchange
 from oocana_async.context.sync import SyncContext
@@ -82,13 +83,6 @@ _MOVES = {
     RunState.KEPT_ALIVE: {RunState.ENDED},
     RunState.ENDED: set[RunState](),
 }
-
-
-class _Everything:
-    """Declares every handle."""
-
-    def __contains__(self, handle: object) -> bool:
-        return True
 
 
 class JobRun:
@@ -396,7 +390,7 @@ class JobRun:
             surroundings=surroundings,
             encoder=encode_output,
             exchange=self._home.exchange,
-            declared=frozenset(definitions) if undeclared is None else _Everything(),
+            declared=frozenset(definitions) if undeclared is None else EVERY_HANDLE,
         )
 
     def _place(self, link: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
