@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import enum
 import logging
@@ -12,11 +11,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from oocana_async.channel.futures import resolve
+from oocana_async.channel.futures import resolve_from_anywhere
 from oocana_async.channel.port import Flusher, JobPort
 from oocana_async.channel.throttle import Clock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
+from oocana_async.context.members import EVERY_HANDLE
 from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState, Surroundings
 from oocana_async.context.requests import Exchange
 from oocana_async.context.sync import SyncContext
@@ -41,12 +41,12 @@ from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, Servi
 from oocana_async.wire.messages.session import BlockFinished
 from oocana_async.wire.messages.shared import StackFrame
 
-__all__ = ["JobHome", "JobRun", "RunState"]
+__all__ = ["JobOwner", "JobRun", "RunState"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-class JobHome(Protocol):
+class JobOwner(Protocol):
     """What a job run gets from its executor."""
 
     session: ExecutorSession
@@ -90,31 +90,24 @@ _MOVES = {
 }
 
 
-class _Everything:
-    """Declares every handle."""
-
-    def __contains__(self, handle: object) -> bool:
-        return True
-
-
 class JobRun:
     """One job. `run()` is a task on the I/O loop; the block's code runs on a block loop or in a worker thread.
 
     Whatever happens, exactly one BlockFinished is sent, unless another executor has the job.
 
     Args:
-        home: what the job shares with others.
+        owner: what the job shares with others.
         payload: the job.
         callee: what it calls; None for the function that a BlockPayload names.
     """
 
     def __init__(
-        self, home: JobHome, payload: BlockPayload | ServiceBlockPayload, callee: Callee | None = None
+        self, owner: JobOwner, payload: BlockPayload | ServiceBlockPayload, callee: Callee | None = None
     ) -> None:
         self.payload = payload
         self.job_id = payload.job_id
         self.stacks: list[StackFrame] = payload.stacks
-        self._home = home
+        self._owner = owner
         self._state = RunState.WAITING
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -127,7 +120,7 @@ class JobRun:
         self._waiting: asyncio.Future[Any] = self._inputs
         if callee is None:
             assert isinstance(payload, BlockPayload)
-            callee = ScriptletCallee(home.runtime, payload)
+            callee = ScriptletCallee(owner.runtime, payload)
         self._callee = callee
 
     @property
@@ -155,7 +148,7 @@ class JobRun:
     def withdraw(self) -> None:
         """Leave the job to another executor, which has its inputs: nothing is run here, and nothing is said."""
         if not self._inputs.done():
-            log.warning("job %s is left to the executor that got its inputs", self.job_id)
+            logger.warning("job %s is left to the executor that got its inputs", self.job_id)
             self._withdrawn = True
             self._inputs.cancel()
 
@@ -170,7 +163,7 @@ class JobRun:
             self._messenger.cancel()
             if not self._waiting.done():
                 self._waiting.cancel()
-            runtime = self._home.runtime
+            runtime = self._owner.runtime
             if not runtime.loops.cancel(self.job_id):
                 runtime.workers.cancel(self.job_id)
             if self._state is RunState.KEPT_ALIVE:
@@ -193,7 +186,7 @@ class JobRun:
             self._end(error=self._cancel_text())
             raise
         except BaseException as error:
-            log.exception("job %s ended by an error of the executor", self.job_id)
+            logger.exception("job %s ended by an error of the executor", self.job_id)
             self._end(error=format_exception(error))
         finally:
             self._end(error="the block ended without a result")
@@ -201,7 +194,7 @@ class JobRun:
                 self._move(RunState.ENDED)
 
     async def _wait_for_inputs(self) -> BlockInputs | None:
-        deadline = self._home.session.inputs_deadline
+        deadline = self._owner.session.inputs_deadline
         try:
             inputs = await (self._inputs if deadline is None else asyncio.wait_for(self._inputs, deadline))
             await self._pass_gate()
@@ -226,7 +219,7 @@ class JobRun:
 
     async def _execute(self, inputs: BlockInputs) -> None:
         """Load the scriptlet where its kind is not known yet, then call it where its kind belongs."""
-        runtime = self._home.runtime
+        runtime = self._owner.runtime
         key = self._callee.key
         block = contextvars.copy_context()
         self._output = block.run(enter_job, self._messenger, tee=runtime.tee)
@@ -254,17 +247,16 @@ class JobRun:
     def _leave(self) -> None:
         """Clean up after the end; in whichever thread has sent it."""
         self._close_output()
-        self._home.bins.forget_job(self.job_id)
-        self._home.runtime.close_figures(self.job_id)
+        self._owner.bins.forget_job(self.job_id)
+        self._owner.runtime.close_figures(self.job_id)
         if self._finished is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(resolve, self._finished)
+            resolve_from_anywhere(self._finished)
 
     # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
 
     def _load(self, key: tuple[str, str, str]) -> Call:
         call = self._callee.load()
-        self._home.runtime.note_kind(key, is_async=call.is_async)
+        self._owner.runtime.note_kind(key, is_async=call.is_async)
         return call
 
     def _load_or_call(self, key: tuple[str, str, str], inputs: BlockInputs) -> Call | None:
@@ -357,7 +349,7 @@ class JobRun:
     def _end(self, *, error: str | None) -> None:
         if self._withdrawn:
             return
-        if self._messenger.finish(error=error) and error is not None and self._home.heal_children:
+        if self._messenger.finish(error=error) and error is not None and self._owner.heal_children:
             self._heal()
 
     def _heal(self) -> None:
@@ -367,27 +359,27 @@ class JobRun:
             self._messenger.send(encode_message(message), Delivery.CONTROL)
 
     def _make_messenger(self, inputs: BlockInputs | None) -> JobMessenger:
-        payload, home = self.payload, self._home
+        payload, owner = self.payload, self._owner
         stacks = payload.stacks if inputs is None else inputs.stacks
         block_path = None if inputs is None else inputs.block_path
         identity = JobIdentity(payload.session_id, payload.job_id, tuple(stacks), block_path)
         return JobMessenger(
             identity,
-            home.channel,
-            home.sender,
-            home.clock,
-            redact=home.redactor.redact,
-            blocking=home.runtime.workers.yielding,
+            owner.channel,
+            owner.sender,
+            owner.clock,
+            redact=owner.redactor.redact,
+            blocking=owner.runtime.workers.yielding,
         )
 
     def _parts(self, inputs: BlockInputs) -> ContextParts:
-        surroundings, store = self._home.surroundings(self.payload.identifier)
+        surroundings, store = self._owner.surroundings(self.payload.identifier)
         outputs_def = self.payload.outputs or {}
         messenger = self._messenger
         place = self._place(messenger, surroundings, store)
         definitions = {handle: dict(one) for handle, one in outputs_def.items()}
 
-        undeclared = self._home.session.undeclared
+        undeclared = self._owner.session.undeclared
 
         def encode_output(handle: str, value: Any) -> bytes | None:
             definition: Mapping[str, Any] | None = definitions.get(handle)
@@ -402,8 +394,8 @@ class JobRun:
             outputs_def=outputs_def,
             surroundings=surroundings,
             encoder=encode_output,
-            exchange=self._home.exchange,
-            declared=frozenset(definitions) if undeclared is None else _Everything(),
+            exchange=self._owner.exchange,
+            declared=frozenset(definitions) if undeclared is None else EVERY_HANDLE,
         )
 
     def _place(self, messenger: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
@@ -412,7 +404,7 @@ class JobRun:
             frame = messenger.identity.stacks[0]
             cache = FrameCache(surroundings.pkg_data_dir, flow=frame.flow, node_id=frame.node_id)
         identity = messenger.identity
-        return OutputPlace(identity.session_id, identity.job_id, store, self._home.bins, messenger.warn, cache)
+        return OutputPlace(identity.session_id, identity.job_id, store, self._owner.bins, messenger.warn, cache)
 
     def _resolve(self, inputs: BlockInputs, surroundings: Surroundings, store: VarStore) -> dict[str, Any]:
         given = inputs.inputs
@@ -428,8 +420,8 @@ class JobRun:
             inputs_def=inputs.inputs_def,
             patches=patches,
             store=store,
-            secrets=self._home.secrets,
+            secrets=self._owner.secrets,
             warn=self._messenger.warn,
-            redactor=self._home.redactor,
+            redactor=self._owner.redactor,
             cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
         )
