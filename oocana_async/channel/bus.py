@@ -157,7 +157,7 @@ class BusSubscription:
 class Bus:
     """Hands each message to all subscribers whose filter takes its topic.
 
-    It belongs to one event loop and is not thread-safe: other threads go through the outbox. Filters are those of MQTT
+    It belongs to one event loop and is not thread-safe: other threads go through a channel. Filters are those of MQTT
     (`+` for one level, `#` for the rest). After `close()` nobody takes what is published.
     """
 
