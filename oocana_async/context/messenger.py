@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from oocana_async.channel.port import Channel
+from oocana_async.channel.port import Flusher, JobPort
 from oocana_async.channel.throttle import Clock, Throttle
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.wire import topics
@@ -24,7 +24,7 @@ from oocana_async.wire.messages.report import BlockLog, BlockProgressEvent, Bloc
 from oocana_async.wire.messages.session import BlockFinished, BlockProgress
 from oocana_async.wire.messages.shared import RawMap, StackFrame
 
-__all__ = ["Channel", "JobIdentity", "JobMessenger", "JobState", "Surroundings"]
+__all__ = ["JobIdentity", "JobMessenger", "JobState", "Surroundings"]
 
 PROGRESS_INTERVAL = 0.3
 """Seconds between two progress messages of one job (seed API)."""
@@ -85,6 +85,7 @@ class JobMessenger:
     Args:
         identity: the job.
         channel: where its messages go.
+        sender: tells when they have been delivered.
         clock: for the throttle of the progress.
         redact: removes secrets from text that people read.
         blocking: entered around every wait of a thread, so that its place can be used meanwhile.
@@ -93,7 +94,8 @@ class JobMessenger:
     def __init__(
         self,
         identity: JobIdentity,
-        channel: Channel,
+        channel: JobPort,
+        sender: Flusher,
         clock: Clock,
         *,
         redact: Callable[[str], str] | None = None,
@@ -101,6 +103,7 @@ class JobMessenger:
     ) -> None:
         self.identity = identity
         self.channel = channel
+        self.sender = sender
         self.topic = topics.session(identity.session_id)
         self.is_running = True
         """Whether the block may still send; the channel makes it false together with the last message."""
@@ -185,7 +188,7 @@ class JobMessenger:
         Raises:
             StateError: This thread carries the messages of all blocks; it must never wait.
         """
-        if self.channel.is_own_thread:
+        if self.channel.is_sender_thread:
             raise StateError("this thread carries the messages of all blocks and must not wait; use await")
         with self._blocking():
             yield
@@ -278,7 +281,7 @@ class JobMessenger:
 
     def _wait_below_limit(self) -> None:
         """Hold back a thread that sends far more than can travel; the first time the block is told."""
-        if self.channel.is_own_thread:
+        if self.channel.is_sender_thread:
             return
         with self._blocking():
             waited = self.channel.wait_below_limit()

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import msgspec
 
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.sender import Sender
 from oocana_async.channel.throttle import Clock, Timer
 from oocana_async.errors import ScriptletError, TransportError
 from oocana_async.executor.runtime import Runtime
@@ -78,7 +79,8 @@ class Service:
         self._runtime = runtime
         self._clock = clock
         self._topics = ServiceTopics(identity.session_id, identity.service_hash)
-        self._channel = Outbox(transport)
+        self._channel = Channel()
+        self._sender = Sender(self._channel, transport)
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[str] = self._loop.create_future()
         self._lifetime = Lifetime(identity.stop_at, identity.keep_alive)
@@ -97,7 +99,7 @@ class Service:
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        await self._channel.__aenter__()
+        await self._sender.__aenter__()
         self._subscription = await self._transport.subscribe(
             self._topics.run(self.identity.instance),
             self._topics.ping,
@@ -152,7 +154,7 @@ class Service:
         if self._subscription is not None:
             await self._subscription.aclose()
         with contextlib.suppress(TransportError):
-            await self._channel.aclose()
+            await self._sender.aclose()
 
     # -- what comes in ------------------------------------------------------------------------------------------
 
