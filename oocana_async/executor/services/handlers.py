@@ -21,11 +21,6 @@ class Readiness:
         # One entry per job that waits; drained by `open` and `fail`, cancelled ones are skipped.
         self._gates: list[asyncio.Future[None]] = []
 
-    @property
-    def waiting(self) -> int:
-        """Jobs that wait."""
-        return sum(not gate.done() for gate in self._gates)
-
     def gate(self) -> asyncio.Future[None] | None:
         """Return what a job waits for, None when it need not."""
         if self._ready:
