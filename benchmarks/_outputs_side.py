@@ -18,8 +18,8 @@ from typing import Any
 import aiomqtt
 
 from oocana_async.channel.channel import Channel
+from oocana_async.channel.clock import LoopClock
 from oocana_async.channel.sender import Sender
-from oocana_async.channel.throttle import LoopClock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.desk import DeskExchange
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from oocana_async.channel.channel import Gate
-from oocana_async.channel.throttle import Timer
+from oocana_async.channel.clock import Timer
 from oocana_async.context.members import EVERY_HANDLE, ContextParts
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import EventListener, PendingRequests

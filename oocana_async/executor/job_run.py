@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from oocana_async.channel.clock import Clock
 from oocana_async.channel.futures import resolve_from_anywhere
 from oocana_async.channel.port import Flusher, JobPort
-from oocana_async.channel.throttle import Clock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
 from oocana_async.context.members import EVERY_HANDLE

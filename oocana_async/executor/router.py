@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from oocana_async.channel.channel import Channel
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.clock import Clock
 from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError
 from oocana_async.executor.child_events import ChildEvents
