@@ -74,7 +74,7 @@ class Reconnector:
         self._on_lost = on_lost
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None]  # done with the first connection, or with the reason why there is none
-        self._attempt = anyio.CancelScope()
+        self._attempt: anyio.CancelScope  # of the attempt that is going on
         self._stood_at: float | None = None
         self._closed = False
 
