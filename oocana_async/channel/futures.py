@@ -1,11 +1,26 @@
-"""How asyncio futures are resolved by somebody else: on their own loop, or from any thread."""
+"""How event loops are reached from elsewhere: calls and futures that another thread hands to them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
-__all__ = ["resolve", "resolve_from_anywhere"]
+__all__ = ["call_on", "resolve", "resolve_from_anywhere", "running_loop"]
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in the calling thread, None when there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def call_on(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    """Let a loop make a call at its next turn, from any thread; nothing happens when the loop is closed."""
+    with contextlib.suppress(RuntimeError):  # it is closed: whoever waited on it is gone, too
+        loop.call_soon_threadsafe(call)
 
 
 def resolve(future: asyncio.Future[None]) -> None:
@@ -16,5 +31,4 @@ def resolve(future: asyncio.Future[None]) -> None:
 
 def resolve_from_anywhere(future: asyncio.Future[None]) -> None:
     """Let go whoever awaits a future, from any thread: its own loop does it at its next turn."""
-    with contextlib.suppress(RuntimeError):  # its loop is closed, and so is whoever waited
-        future.get_loop().call_soon_threadsafe(resolve, future)
+    call_on(future.get_loop(), lambda: resolve(future))

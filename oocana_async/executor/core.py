@@ -213,6 +213,7 @@ class Executor:
         if not self._is_new(payload):
             return
         if self._services is None:
+            # Here, because most executors never meet a service, and their first block would wait for the import.
             from oocana_async.executor.services.manager import ServiceManager
 
             self._services = ServiceManager(self, self._transport, address=self._service_address)

@@ -368,7 +368,7 @@ class JobRun:
             owner.channel,
             owner.sender,
             owner.clock,
-            redact=owner.redactor.redact,
+            redactor=owner.redactor,
             blocking=owner.runtime.workers.yielding,
         )
 

@@ -14,6 +14,7 @@ from oocana_async.context import Context, ContextParts
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import PendingRequests
 from oocana_async.context.sync import SyncContext
+from oocana_async.handles import Redactor
 from oocana_async.testing.clock import ManualClock
 from oocana_async.transport.base import Subscription
 from oocana_async.transport.memory import MemoryTransport
@@ -56,17 +57,14 @@ class Bench:
         self.clock = ManualClock()
         self.exchange = Exchange(channel, self.clock)
         self.loop_thread = threading.get_ident()
-        self.secret: str | None = None
+        self.redactor = Redactor()
         self.messenger = self.new_messenger()
         self._sent = sent
         self._received: list[tuple[str, dict[str, Any]]] = []
 
     def new_messenger(self, stacks: Iterable[StackFrame] = (STACK,)) -> JobMessenger:
         identity = JobIdentity("S1", "J1", tuple(stacks), "/w/tasks/resize/task.oo.yaml")
-        return JobMessenger(identity, self.channel, self.sender, self.clock, redact=self._redact)
-
-    def _redact(self, text: str) -> str:
-        return text if self.secret is None else text.replace(self.secret, "***")
+        return JobMessenger(identity, self.channel, self.sender, self.clock, redactor=self.redactor)
 
     def parts(self, *handles: str, variables: Mapping[str, str] | None = None) -> ContextParts:
         return ContextParts(

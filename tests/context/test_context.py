@@ -222,7 +222,7 @@ async def test_report_carries_the_place_of_the_block(bench: Bench) -> None:
 
 
 async def test_secrets_are_redacted_in_what_people_see_and_not_in_outputs(bench: Bench) -> None:
-    bench.secret = "12345"
+    bench.redactor.add("12345")
     context = bench.context()
     context.report_log("key 12345")
     context.log_json({"key 12345": ["12345"], "number": 12345})

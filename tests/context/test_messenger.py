@@ -56,7 +56,7 @@ async def test_error_wins_over_a_result(bench: Bench) -> None:
 
 
 async def test_error_text_is_redacted_and_has_no_lone_surrogates(bench: Bench) -> None:
-    bench.secret = "hunter2"
+    bench.redactor.add("hunter2")
     bench.messenger.finish(error="password hunter2 in \udc80")
     (finished,) = await bench.messages()
     assert finished["error"] == "password *** in \\udc80"

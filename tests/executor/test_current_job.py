@@ -28,7 +28,7 @@ async def test_plot_hides_secrets_and_is_dropped_after_the_end() -> None:
     redactor = Redactor()
     redactor.add('pass"word')
     async with draining(transport) as (channel, sender):
-        hidden = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock(), redact=redactor.redact)
+        hidden = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock(), redactor=redactor)
         show(hidden, 'my pass"word')
         hidden.finish()
         show(hidden, "too late")

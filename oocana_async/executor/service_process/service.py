@@ -15,12 +15,12 @@ from oocana_async.channel.sender import Sender
 from oocana_async.channel.throttle import Clock, Timer
 from oocana_async.errors import ScriptletError, TransportError
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.services.front_end import FrontEndMessages
-from oocana_async.executor.services.handlers import Readiness
+from oocana_async.executor.service_process.front_end import FrontEndMessages
+from oocana_async.executor.service_process.handlers import Readiness
+from oocana_async.executor.service_process.main_function import MainFunction
+from oocana_async.executor.service_process.registration import ServiceContext
+from oocana_async.executor.service_process.service_jobs import ServiceJobs
 from oocana_async.executor.services.lifetime import Lifetime, StopAt
-from oocana_async.executor.services.main_function import MainFunction
-from oocana_async.executor.services.registration import ServiceContext
-from oocana_async.executor.services.service_jobs import ServiceJobs
 from oocana_async.executor.services.service_messages import (
     Ended,
     ServiceJob,
