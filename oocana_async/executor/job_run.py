@@ -372,12 +372,10 @@ class JobRun:
         outputs_def = self.payload.outputs or {}
         link = self._link
         place = self._place(link, surroundings, store)
-        definitions = {handle: dict(one) for handle, one in outputs_def.items()}
-
         undeclared = self._home.session.undeclared
 
         def encode_output(handle: str, value: Any) -> bytes | None:
-            definition: Mapping[str, Any] | None = definitions.get(handle)
+            definition: Mapping[str, Any] | None = outputs_def.get(handle)
             if definition is None and undeclared is not None:
                 definition = undeclared(handle, value)
             return prepare_output(handle, value, definition, place)
@@ -390,7 +388,7 @@ class JobRun:
             surroundings=surroundings,
             encoder=encode_output,
             exchange=self._home.exchange,
-            declared=frozenset(definitions) if undeclared is None else EVERY_HANDLE,
+            declared=frozenset(outputs_def) if undeclared is None else EVERY_HANDLE,
         )
 
     def _place(self, link: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:

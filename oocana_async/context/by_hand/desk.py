@@ -7,14 +7,13 @@ import os
 import sys
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from oocana_async.channel.channel import Gate
-from oocana_async.channel.throttle import Timer
+from oocana_async.context.by_hand.clocks import ThreadClock
 from oocana_async.context.members import EVERY_HANDLE, ContextParts
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import EventListener, PendingRequests
@@ -23,25 +22,9 @@ from oocana_async.wire.encoding import encode
 from oocana_async.wire.envelope import Delivery, Outgoing
 from oocana_async.wire.messages.session import RunBlock
 
-__all__ = ["ThreadClock", "desk_parts"]
+__all__ = ["desk_parts"]
 
 _NO_ENGINE = "there is no engine at the desk; run the scriptlet in a flow, or test it with oocana_async.testing"
-
-
-class ThreadClock:
-    """Time and timers without an event loop."""
-
-    def now(self) -> float:
-        """Return seconds on the monotonic clock."""
-        return time.monotonic()
-
-    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
-        """Call back in a thread of its own after some seconds."""
-        timer = threading.Timer(delay, callback)
-        timer.daemon = True
-        timer.name = "oocana-desk-timer"
-        timer.start()
-        return timer
 
 
 class DeskChannel:
@@ -134,7 +117,7 @@ def desk_parts(
     if not _warned.is_set():
         _warned.set()
         text = "this Context belongs to no job: what it would send is printed to stderr"
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warnings.warn(text, RuntimeWarning, stacklevel=4)  # where the Context is made
     directory = session_dir or str(Path(tempfile.gettempdir()) / "oocana-desk")
     Path(directory).mkdir(parents=True, exist_ok=True)
     link = JobMessenger(JobIdentity("desk", "desk"), DeskChannel(), ThreadClock())
