@@ -9,8 +9,9 @@ from typing import Any
 
 from msgspec import Raw
 
+from oocana_async.channel.port import JobPort
 from oocana_async.channel.throttle import Clock
-from oocana_async.context.by_hand.mainframe import MainframeChannel, MainframeLike
+from oocana_async.context.by_hand.mainframe import MainframeLike
 from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError
 from oocana_async.wire.encoding import encode
@@ -30,15 +31,15 @@ class MainframeExchange:
 
     Args:
         mainframe: calls back with what comes in.
-        channel: the way to it.
+        port: takes requests on their way to it.
         session_id: the session of the asking job.
         clock: for deadlines.
     """
 
-    def __init__(self, mainframe: MainframeLike, channel: MainframeChannel, session_id: str, clock: Clock) -> None:
+    def __init__(self, mainframe: MainframeLike, port: JobPort, session_id: str, clock: Clock) -> None:
         self.pending: PendingRequests = _MainframeRequests(mainframe, session_id, clock)
         self._mainframe = mainframe
-        self._channel = channel
+        self._port = port
 
     def start_child(self, message: Outgoing, request: RunBlock, listener: EventListener) -> Callable[[], object]:
         """Send a RunBlock once the mainframe reports the events of its child.
@@ -55,7 +56,7 @@ class MainframeExchange:
                 unlisten(take)
 
         try:
-            self._channel.put(message)
+            self._port.put(message)
         except BaseException:
             stop()
             raise

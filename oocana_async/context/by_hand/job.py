@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import msgspec
 
 from oocana_async.context.by_hand.answers import MainframeExchange
+from oocana_async.context.by_hand.at_once import DeliversAtOnce
 from oocana_async.context.by_hand.clocks import NearbyClock
-from oocana_async.context.by_hand.mainframe import MainframeChannel, MainframeLike
+from oocana_async.context.by_hand.mainframe import MainframeCaller, MainframeLike
 from oocana_async.context.members import ContextParts, OutputEncoder, own_copy
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.handles.bin_files import BinFiles
@@ -20,6 +21,7 @@ from oocana_async.handles.definitions import HandleDef, is_var_value
 from oocana_async.handles.output_values import OutputPlace, prepare_output
 from oocana_async.handles.var_store import StoreKey
 from oocana_async.wire.encoding import encode
+from oocana_async.wire.envelope import Delivery
 from oocana_async.wire.messages.shared import StackFrame
 
 __all__ = ["BlockInfoLike", "StoreLike", "job_parts"]
@@ -68,19 +70,20 @@ def job_parts(
 ) -> ContextParts:
     """Make the parts of a Context around a mainframe; see `Context` for the arguments."""
     identity = _identity(blockInfo)
-    channel, clock = MainframeChannel(mainframe, identity), NearbyClock()
-    link = JobMessenger(identity, channel, clock)
+    channel = DeliversAtOnce(MainframeCaller(mainframe, identity), progress=Delivery.REPORT)
+    clock = NearbyClock()
+    messenger = JobMessenger(identity, channel, channel, clock)
     declared = _definitions("outputs_def", outputs_def) or _definitions("outputs", outputs)
     data_dir = os.environ.get("OOCANA_PKG_DIR", "") if pkg_dir is None else pkg_dir
     return ContextParts(
-        link=link,
+        messenger=messenger,
         inputs={} if inputs is None else inputs,
         inputs_def=MappingProxyType(_definitions("inputs_def", inputs_def)),
         outputs_def=MappingProxyType(declared),
         surroundings=Surroundings(
             session_dir, tmp_dir or session_dir, package_name or "workspace", data_dir, os.environ
         ),
-        encoder=_encoder(link, declared, {} if store is None else store, session_dir),
+        encoder=_encoder(messenger, declared, {} if store is None else store, session_dir),
         exchange=MainframeExchange(mainframe, channel, identity.session_id, clock),
         declared=frozenset(declared),
     )
@@ -137,10 +140,10 @@ class _CallersStore:
         return asdict(key)
 
 
-def _encoder(link: JobMessenger, declared: dict[str, Any], store: StoreLike, session_dir: str) -> OutputEncoder:
-    identity = link.identity
+def _encoder(messenger: JobMessenger, declared: dict[str, Any], store: StoreLike, session_dir: str) -> OutputEncoder:
+    identity = messenger.identity
     bins = BinFiles(session_dir, identity.session_id)
-    place = OutputPlace(identity.session_id, identity.job_id, _CallersStore(store), bins, link.warn)
+    place = OutputPlace(identity.session_id, identity.job_id, _CallersStore(store), bins, messenger.warn)
 
     def encode_output(handle: str, value: Any) -> bytes | None:
         data = prepare_output(handle, value, declared.get(handle), place)

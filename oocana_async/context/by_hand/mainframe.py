@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
-from oocana_async.channel.channel import Gate
 from oocana_async.context.messenger import JobIdentity
 from oocana_async.wire import topics
-from oocana_async.wire.envelope import Delivery, Outgoing
+from oocana_async.wire.envelope import Outgoing
 
-__all__ = ["MainframeChannel", "MainframeLike"]
+__all__ = ["MainframeCaller", "MainframeLike"]
 
 
 class MainframeLike(Protocol):
@@ -32,69 +29,18 @@ class MainframeLike(Protocol):
         ...
 
 
-class MainframeChannel:
-    """Hands each message to the mainframe, as a dict, before the call that sent it returns.
+class MainframeCaller:
+    """Turns each message into the one call of a mainframe that it is.
 
-    There is nothing to wait for and nothing to drain: whatever the mainframe does, blocking included, it does in the
-    caller's thread. Messages of several threads go one after another.
+    Whatever the mainframe does, blocking included, it does in the caller's thread.
     """
-
-    congested = False
-    is_own_thread = False
 
     def __init__(self, mainframe: MainframeLike, identity: JobIdentity) -> None:
         self._mainframe = mainframe
         self._identity = identity
-        # Held during the calls of the mainframe, so that nothing overtakes the end of the job. Reentrant, because a
-        # mainframe may answer a request, and so run code of the block, before its `send` returns.
-        self._lock = threading.RLock()
 
-    @property
-    def room(self) -> MainframeChannel:
-        """Return itself: there is always room."""
-        return self
-
-    def put(self, message: Outgoing, gate: Gate | None = None) -> bool | None:
-        """Hand over a message, unless its job has ended."""
-        with self._lock:
-            if gate is not None and not gate.is_running:
-                return None
-            self._hand_over(message)
-        return False
-
-    def put_last(self, message: Outgoing, gate: Gate) -> None:
-        """Hand over the end of a job."""
-        with self._lock:
-            gate.is_running = False
-            self._hand_over(message)
-
-    def append_latest(self, key: str, message: Outgoing) -> None:
-        """Hand over progress: it comes twice, and only the report is meant for mainframes, as on the API page."""
-        if message.delivery is Delivery.REPORT:
-            self.put(message)
-
-    def wait_below_limit(self) -> bool:
-        """Return at once."""
-        return False
-
-    async def wait_for_room(self) -> None:
-        """Return at once."""
-
-    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] = bool) -> bool:
-        """Return at once."""
-        return True
-
-    def nudge(self) -> None:
-        """Do nothing: nobody waits."""
-
-    async def flush(self) -> None:
-        """Return at once."""
-
-    def flush_blocking(self, timeout: float | None = None) -> bool:
-        """Return at once."""
-        return True
-
-    def _hand_over(self, message: Outgoing) -> None:
+    def __call__(self, message: Outgoing) -> None:
+        """Hand over a message as a dict."""
         body = msgspec.json.decode(message.payload)
         del body["session_id"], body["job_id"]  # who sends is an argument of its own
         if message.topic == topics.REPORT:
