@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import anyio
+import msgspec
 
 from oocana_async.errors import ClosedError, TransportError
 from oocana_async.transport.base import Subscription, Transport
@@ -24,10 +25,11 @@ from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 from oocana_async.transport.pacing.decisions import Notice, NoticeKind, Pacing, PacingSettings
-from oocana_async.transport.pacing.observations import read_end, read_inputs, read_response_topic
+from oocana_async.transport.pacing.observations import read_inputs, read_response_topic
 from oocana_async.transport.pacing.paced_publisher import PacedPublisher, log_notice
 from oocana_async.wire import topics
 from oocana_async.wire.envelope import Outgoing
+from oocana_async.wire.messages.ends import Ended, EndKind, read_end
 
 __all__ = ["MqttTransport"]
 
@@ -232,20 +234,30 @@ class MqttTransport(Transport):
             if self._pacing.echo(payload, asyncio.get_running_loop().time()):
                 if self._pacing.held:
                     self._out.pump_later()
-            elif (end := read_end(payload)) is not None:
-                self._ended(end.kind, end.session_id, end.job_id)
+            else:
+                self._note_end(payload)
             if self._wanted is not None and not self._wanted(payload):
                 return
         self._inboxes.dispatch(topic, payload)
 
-    def _ended(self, kind: str, session_id: str, job_id: str) -> None:
-        match kind:
-            case "SessionFinished":
-                self._pacing.session_over(session_id)
-            case "BlockFinished":
-                self._pacing.finish_seen(session_id, job_id)
-            case _:
-                self._pacing.flow_over(session_id, job_id)
+    def _note_end(self, payload: bytes) -> None:
+        try:
+            end = read_end(payload)
+        except msgspec.DecodeError:
+            return  # whoever takes the report complains about it
+        if end is not None:
+            self._ended(end)
+
+    def _ended(self, end: Ended) -> None:
+        match end.kind:
+            case EndKind.SESSION:
+                self._pacing.session_over(end.session_id)
+            case EndKind.JOB:
+                self._pacing.finish_seen(end.session_id, end.job_id)
+            case EndKind.FLOW:
+                self._pacing.flow_over(end.session_id, end.job_id)
+            case EndKind.TIMED_OUT_JOB:
+                return  # its BlockFinished follows
         self._out.pump_later()
 
     def _cut(self) -> None:
