@@ -30,6 +30,10 @@ class Signals:
     a loop it cancels the main task instead, which then cleans up. A second signal raises KeyboardInterrupt in any case,
     and the loop lets that through. Where the main thread may be stuck in a write, `interruptible` lets the first one
     raise `Interrupted`, which the loop keeps for whoever waits for the writer.
+
+    Why not `anyio.open_signal_receiver`: it is told of a signal by the loop, when the loop gets its next turn. These
+    handlers have to work before there is a loop and after it, while the loop is stuck in a write to a pipe that nobody
+    reads, and when a clean-up on the loop never ends.
     """
 
     def __init__(self) -> None:
@@ -68,6 +72,7 @@ class Signals:
 
         Raises:
             Interrupted: A signal came, and the coroutine ended by being cancelled.
+            KeyboardInterrupt: A second one came.
         """
         import asyncio  # late: signals are handled before the half of a start-up that this is
 
@@ -76,6 +81,11 @@ class Signals:
                 return runner.run(self._watch(main))
         except asyncio.CancelledError:
             raise Interrupted from None
+        except BaseExceptionGroup as group:
+            # A second signal is raised wherever the loop is; a task group there wraps it like anybody's error.
+            if group.subgroup(KeyboardInterrupt) is not None:
+                raise KeyboardInterrupt from None
+            raise
 
     async def _watch(self, main: Coroutine[Any, Any, T]) -> T:
         import asyncio
