@@ -29,7 +29,7 @@ from oocana_async.engine.api import Status, open_session
 from oocana_async.engine.hosts.in_process import InProcessHost
 from oocana_async.engine.target import LoadedTarget, load_target
 from oocana_async.errors import EncodingError, LoadError
-from oocana_async.testing.values import define_output
+from oocana_async.handles.output_values import define_output
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.report import SessionFinished, SessionStarted

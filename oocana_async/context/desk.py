@@ -15,7 +15,7 @@ from typing import Any
 
 from oocana_async.channel.channel import Gate
 from oocana_async.channel.throttle import Timer
-from oocana_async.context.members import ContextParts
+from oocana_async.context.members import EVERY_HANDLE, ContextParts
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError, EncodingError
@@ -111,13 +111,6 @@ class DeskExchange:
         raise ClosedError(_NO_ENGINE)
 
 
-class _Everything:
-    """Declares every handle: at the desk nobody has said which there are."""
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-
 _warned = threading.Event()
 
 
@@ -153,7 +146,7 @@ def desk_parts(
         surroundings=Surroundings(directory, tmp_dir or directory, pkg_data_dir=directory, variables=os.environ),
         encoder=_encode_for_show,
         exchange=DeskExchange(),
-        declared=_Everything() if outputs_def is None else frozenset(outputs_def),
+        declared=EVERY_HANDLE if outputs_def is None else frozenset(outputs_def),
     )
 
 

@@ -12,7 +12,7 @@ from oocana_async.context.requests import Exchange
 from oocana_async.errors import EncodingError
 from oocana_async.wire.encoding import encode
 
-__all__ = ["ContextCore", "ContextParts", "OutputEncoder", "encode_as"]
+__all__ = ["EVERY_HANDLE", "ContextCore", "ContextParts", "OutputEncoder", "encode_as"]
 
 R = TypeVar("R")
 
@@ -27,6 +27,17 @@ class OutputEncoder(Protocol):
             EncodingError: The value cannot travel.
         """
         ...
+
+
+class _EveryHandle:
+    """Contains every handle."""
+
+    def __contains__(self, handle: object) -> bool:
+        return True
+
+
+EVERY_HANDLE: Container[str] = _EveryHandle()
+"""Declares every handle: for a block of which nobody has said which outputs it has."""
 
 
 @dataclass(frozen=True, slots=True)

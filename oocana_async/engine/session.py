@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from oocana_async.channel.bus import Bus, BusSubscription, Overflow
 from oocana_async.engine.cache import InputCache
-from oocana_async.engine.checks.support import check_executors
+from oocana_async.engine.checks.unsupported import check_supported
 from oocana_async.engine.directories import Directories, prepare_directories
 from oocana_async.engine.env_files import variables_on_top
 from oocana_async.engine.events import EventStream, RawEventStream
@@ -204,7 +204,7 @@ class Session:
             loaded = load_target(loaded, search_paths=options.search_paths, nodes_inputs=options.nodes_inputs)
         elif options.nodes_inputs:
             loaded = with_nodes_inputs(loaded, options.nodes_inputs)
-        check_executors(loaded.root)
+        check_supported(loaded.root)
         return loaded
 
     def _directories(self, path: Path) -> Directories:

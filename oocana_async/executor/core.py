@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Executor"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Executor:
@@ -256,7 +256,7 @@ class Executor:
 
     def warn(self, job_id: str, text: str) -> None:
         """Warn as a job; without one that runs, as any job, so that somebody sees it."""
-        log.warning("%s", text)
+        logger.warning("%s", text)
         run, _ = self._runs.get(job_id) or next(iter(self._runs.values()), (None, None))
         if run is not None:
             run.warn(text)

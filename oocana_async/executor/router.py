@@ -39,7 +39,7 @@ from oocana_async.wire.messages.session import RunBlock
 
 __all__ = ["JobTaker", "Router"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _ENDING = re.compile(rb'"type"\s*:\s*"(?:Flow|SubflowBlock|Slotflow|Session)Finished"|timeout after ')
 _NEVER_ENDS = tuple(
@@ -130,7 +130,7 @@ class Router:
                 self._service_block(decode_service_payload(payload))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._skipped += 1
-            log.warning("skipped a message on %s that cannot be read: %s", topic, error)
+            logger.warning("skipped a message on %s that cannot be read: %s", topic, error)
 
     def _block(self, payload: BlockPayload) -> None:
         if payload.session_id == self._session_id:

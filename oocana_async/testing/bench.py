@@ -14,12 +14,13 @@ from oocana_async.channel.throttle import Clock
 from oocana_async.executor.core import Executor
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
+from oocana_async.handles.output_values import define_output
 from oocana_async.handles.secrets import SecretsFile
 from oocana_async.testing.answers import Answers, BlockAnswer, QueryAnswer
 from oocana_async.testing.recorder import Recorder
 from oocana_async.testing.stand_in import JobPlan, StandIn
 from oocana_async.testing.units import TargetPlace
-from oocana_async.testing.values import HandleDefs, Inputs, Values, define, define_output
+from oocana_async.testing.values import HandleDefs, Inputs, Values, define
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire import topics
 from oocana_async.wire.envelope import Outgoing

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from oocana_async.engine.checks.unsupported import hidden_source, obstacle
 from oocana_async.engine.flow.actions import StartJob
 from oocana_async.engine.flow.flow_state import FlowState
 from oocana_async.engine.flow.plan import FlowPlan, NodePlan, TaskWire
@@ -97,20 +99,20 @@ class Starter:
         if timeout is not None:
             job.cancel_timer = runner.spawner.call_later(timeout, lambda: runner.time_out(job, timeout))
         assert isinstance(block, TaskBlock), "services have a way of their own"
-        if block.hide_source:
-            runner.finish(job, error=_hidden(block))
+        refusal = hidden_source(block) or obstacle(block, os.environ)
+        if refusal is not None:
+            runner.finish(job, error=str(refusal))
         elif isinstance(block.executor, PythonExecutor):
             self._dispatch(job, wire, block, scope, own_node)
         elif isinstance(block.executor, ShellExecutor):
             shell = ShellJob(self._runner, job, block, self._env)
             job.stop = runner.spawner.spawn(f"shell {job.job_id}", shell.run)
-        elif isinstance(block.executor, ConnectorExecutor):
+        else:
+            assert isinstance(block.executor, ConnectorExecutor), "others are refused above"
             action, outputs = block.executor.action, tuple(block.outputs_def or ())
             job.stop = runner.spawner.spawn(
                 f"connector {job.job_id}", lambda: call_connector(runner, job, action, outputs, timeout)
             )
-        else:
-            runner.finish(job, error=f"The embedded engine has no {block.executor.name} executor.")
 
     def run_flow(self, job: Job, graph: Graph, scope: RunScope, outer: RunScope) -> None:
         """Run a graph as a job of another flow."""
@@ -197,8 +199,3 @@ class Starter:
             identifier=job.identifier,
         )
         runner.executors.dispatch(scope, own_node, job.job_id, topics.run_block(), encode_message(payload))
-
-
-def _hidden(block: TaskBlock) -> str:
-    where = block.path or block.directory
-    return f"{where} belongs to a package with hidden source; it runs on a remote service only, not in this process."

@@ -14,11 +14,11 @@ from oocana_async.channel.sender import Outbox
 from oocana_async.channel.throttle import Clock, Timer
 from oocana_async.errors import ScriptletError, TransportError
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.services.context import ServiceContext
 from oocana_async.executor.services.front_end import FrontEndMessages
 from oocana_async.executor.services.handlers import Readiness
 from oocana_async.executor.services.lifetime import Lifetime, StopAt
 from oocana_async.executor.services.main_function import MainFunction
+from oocana_async.executor.services.registration import ServiceContext
 from oocana_async.executor.services.service_jobs import ServiceJobs
 from oocana_async.executor.services.service_messages import (
     Ended,
@@ -37,7 +37,7 @@ from oocana_async.wire.messages.services import decode_service_message
 
 __all__ = ["Service", "ServiceIdentity"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STATUS_INTERVAL = 5.0
 """Seconds between two messages on `service/report/status` (protocol.md 6.2)."""
@@ -181,7 +181,7 @@ class Service:
                 case _:
                     await self._take_job(decode_job(message.payload))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("skipped a message on %s that cannot be read: %s", message.topic, error)
+            logger.warning("skipped a message on %s that cannot be read: %s", message.topic, error)
 
     def _take_front_end(self, payload: bytes) -> None:
         message = decode_service_message(payload)
@@ -226,7 +226,7 @@ class Service:
         try:
             await MainFunction(self._runtime, job.payload, self._context).run(self._on_main_returned)
         except ScriptletError as error:
-            log.error("the main function failed: %s", error)
+            logger.error("the main function failed: %s", error)
             if not self._context.is_ready:
                 self.has_failed = True
                 self._readiness.fail(str(error))
@@ -236,7 +236,7 @@ class Service:
     def _on_main_returned(self) -> None:
         if not self._context.is_ready:
             text = "the main function of the service has returned, but no block_handler is ready; the job waits for one"
-            log.warning("%s", text)
+            logger.warning("%s", text)
             for jobs in self._sessions.values():
                 jobs.warn_all(text)
 
