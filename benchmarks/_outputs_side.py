@@ -65,7 +65,7 @@ async def ours(address: str, count: int, send: Callable[[ContextParts, int], Awa
         await send(parts(outbox), count)
         await outbox.flush()
         seconds = time.perf_counter() - started
-        return seconds, int(transport.statistics()["lane"]["covered_to"])
+        return seconds, int(transport.statistics()["publishing"]["covered_to"])
 
 
 async def from_a_loop(made: ContextParts, count: int) -> None:
