@@ -8,7 +8,6 @@ import functools
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from oocana_async.channel.bus import Bus
 from oocana_async.cli.display.choosing import now_ms, record_sinks, view_sink
@@ -16,7 +15,6 @@ from oocana_async.cli.display.feeding import show_until_over
 from oocana_async.cli.display.sinks import Sink
 from oocana_async.cli.failures import ExitCode, UsageError, say
 from oocana_async.cli.run_environment import (
-    DIRECTORIES,
     collector_spared_of_what_is_loaded,
     make_directories,
     patched_environment,
@@ -25,7 +23,7 @@ from oocana_async.cli.run_environment import (
 from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_target
 from oocana_async.cli.signals import Signals
 from oocana_async.cli.suiting import check_suits
-from oocana_async.engine.api import Status, open_session
+from oocana_async.engine.api import FlowOptions, Status, open_session
 from oocana_async.engine.hosts.in_process import InProcessHost
 from oocana_async.engine.target import LoadedTarget, load_target
 from oocana_async.errors import EncodingError, LoadError
@@ -110,8 +108,9 @@ async def _run(
     changed: Mapping[str, str],
     sinks: Sequence[Sink],
 ) -> int:
+    more = _flow_options(options, session_id, changed)
     try:
-        async with open_session(target, **_session_options(options, session_id, changed)) as session:
+        async with open_session(target, inputs=options.inputs, nodes=options.nodes, **more) as session:
             result = await show_until_over(session, sinks)
     except EncodingError as error:
         raise UsageError(f"--inputs: {error}") from error
@@ -128,15 +127,20 @@ async def _run(
     return ExitCode.SUCCESS if result.status is Status.SUCCEEDED else ExitCode.FAILED
 
 
-def _session_options(options: argparse.Namespace, session_id: str, changed: Mapping[str, str]) -> dict[str, Any]:
-    names = ("inputs", "nodes", "search_paths", "max_threads", "use_cache", *DIRECTORIES)
-    return {
-        **{name: getattr(options, name) for name in names},
-        "session_id": session_id,
-        "env": changed,
-        "host": _scriptlet_host if is_scriptlet(options.target) else None,
-        "save_cache": True,
-    }
+def _flow_options(options: argparse.Namespace, session_id: str, changed: Mapping[str, str]) -> FlowOptions:
+    return FlowOptions(
+        search_paths=options.search_paths,
+        session_id=session_id,
+        session_dir=options.session_dir,
+        temp_root=options.temp_root,
+        project_data=options.project_data,
+        pkg_data_root=options.pkg_data_root,
+        env=changed,
+        max_threads=options.max_threads,
+        use_cache=options.use_cache,
+        save_cache=True,
+        host=_scriptlet_host if is_scriptlet(options.target) else None,
+    )
 
 
 def _scriptlet_host(bus: Bus, max_threads: int | None) -> InProcessHost:

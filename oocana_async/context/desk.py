@@ -44,16 +44,11 @@ class ThreadClock:
         return timer
 
 
-class DeskChannel:
-    """Prints messages to stderr; the result of a scriptlet stays alone on stdout."""
+class DeskPrinter:
+    """Channel and sender in one that prints messages to stderr; the result of a scriptlet stays alone on stdout."""
 
     congested = False
-    is_own_thread = False
-
-    @property
-    def room(self) -> DeskChannel:
-        """Return itself: there is always room."""
-        return self
+    is_sender_thread = False
 
     def put(self, message: Outgoing, gate: Gate | None = None) -> bool | None:
         """Print a message, unless its job has ended."""
@@ -79,7 +74,7 @@ class DeskChannel:
     async def wait_for_room(self) -> None:
         """Return at once."""
 
-    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] = bool) -> bool:
+    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] | None = None) -> bool:
         """Return at once."""
         return True
 
@@ -137,9 +132,10 @@ def desk_parts(
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     directory = session_dir or str(Path(tempfile.gettempdir()) / "oocana-desk")
     Path(directory).mkdir(parents=True, exist_ok=True)
-    link = JobMessenger(JobIdentity("desk", "desk"), DeskChannel(), ThreadClock())
+    printer = DeskPrinter()
+    messenger = JobMessenger(JobIdentity("desk", "desk"), printer, printer, ThreadClock())
     return ContextParts(
-        link=link,
+        messenger=messenger,
         inputs=dict(inputs or {}),
         inputs_def=dict(inputs_def or {}),
         outputs_def=dict(outputs_def or {}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import enum
 import logging
@@ -12,11 +11,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from oocana_async.channel.futures import resolve_from_anywhere
+from oocana_async.channel.port import Flusher, JobPort
 from oocana_async.channel.throttle import Clock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
 from oocana_async.context.members import EVERY_HANDLE
-from oocana_async.context.messenger import Channel, JobIdentity, JobMessenger, JobState, Surroundings
+from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState, Surroundings
 from oocana_async.context.requests import Exchange
 from oocana_async.context.sync import SyncContext
 from oocana_async.errors import HandleError, JobCancelledError, OocanaError, ScriptletError, StateError
@@ -57,8 +58,12 @@ class JobOwner(Protocol):
     heal_children: bool
 
     @property
-    def channel(self) -> Channel:
+    def channel(self) -> JobPort:
         """Where messages go."""
+
+    @property
+    def sender(self) -> Flusher:
+        """What tells when they have been delivered."""
 
     @property
     def exchange(self) -> Exchange:
@@ -245,8 +250,7 @@ class JobRun:
         self._owner.bins.forget_job(self.job_id)
         self._owner.runtime.close_figures(self.job_id)
         if self._finished is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(_resolve, self._finished)
+            resolve_from_anywhere(self._finished)
 
     # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
 
@@ -362,8 +366,9 @@ class JobRun:
         return JobMessenger(
             identity,
             owner.channel,
+            owner.sender,
             owner.clock,
-            redact=owner.redactor.redact,
+            redactor=owner.redactor,
             blocking=owner.runtime.workers.yielding,
         )
 
@@ -383,7 +388,7 @@ class JobRun:
             return prepare_output(handle, value, definition, place)
 
         return ContextParts(
-            link=messenger,
+            messenger=messenger,
             inputs=self._resolve(inputs, surroundings, store),
             inputs_def=inputs.inputs_def or {},
             outputs_def=outputs_def,
@@ -420,8 +425,3 @@ class JobRun:
             redactor=self._owner.redactor,
             cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
         )
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

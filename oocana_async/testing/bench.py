@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from oocana_async.channel.bus import Bus, Overflow
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
 from oocana_async.channel.throttle import Clock
 from oocana_async.executor.core import Executor
 from oocana_async.executor.runtime import Runtime
@@ -76,7 +76,7 @@ class Parts(NamedTuple):
     recorder: Recorder
 
 
-class _EveryMessageOutbox(Outbox):
+class _EveryMessageChannel(Channel):
     """Keeps progress that a busy executor would leave out for a newer one, so that records do not depend on speed."""
 
     def append_latest(self, key: str, message: Outgoing) -> None:
@@ -121,7 +121,7 @@ class Bench:
         transport = await stack.enter_async_context(MemoryTransport(bus))
         undeclared = define_output if self._outputs_def is None else None
         session = ExecutorSession(self._session_id, directory, undeclared=undeclared)
-        channel = _EveryMessageOutbox(transport)
+        channel = _EveryMessageChannel()
         executor = Executor(transport, session, runtime, clock=options.get("clock"), channel=channel)
         executor.secrets = self._secrets(stack, inputs)
         await executor.__aenter__()

@@ -6,13 +6,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from oocana_async.engine.checks.unsupported import hidden_source, obstacle
 from oocana_async.engine.flow.actions import StartJob
 from oocana_async.engine.flow.flow_state import FlowState
 from oocana_async.engine.flow.plan import FlowPlan, NodePlan, TaskWire
-from oocana_async.engine.graph.conditions import choose
+from oocana_async.engine.graph.conditions import evaluate
 from oocana_async.engine.graph.graph import Graph, SlotBlock, SubflowBlock
 from oocana_async.engine.hosts.scopes import RunScope, ScopeMap
 from oocana_async.engine.manifests.blocks import (
@@ -38,8 +36,6 @@ __all__ = ["MAX_DEPTH", "Starter"]
 
 MAX_DEPTH = 50
 """A job with so many levels in its stacks is not run (flow-format.md 5.8)."""
-
-_decode = msgspec.json.decode
 
 
 class Starter:
@@ -176,12 +172,8 @@ class Starter:
         runner.executors.dispatch(flow.scope, None, job.job_id, topics.run_service_block(), encode_message(payload))
 
     def _start_condition(self, flow: FlowRun, job: Job, node: NodePlan) -> None:
-        block, given = node.node.block, job.inputs or {}
-        assert isinstance(block, ConditionBlock)
         self._runner.begin(job)
-        handle = choose(block, {name: _decode(value) for name, value in given.items()})
-        first = next(iter(node.node.inputs_def or ()), None)
-        result = {handle: given[first]} if handle is not None and first in given else None
+        result = evaluate(node.node, job.inputs or {})
         self._runner.report.block_finished(job, result, None)
         self._runner.end(job, result, instant=result is None)
 

@@ -19,8 +19,7 @@ import importlib
 import importlib.util
 import os
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -34,32 +33,27 @@ from oocana_async.executor.loading.modules import (
     is_front_of_name,
     new_part,
 )
+from oocana_async.patching import SharedPatch
 
 _original_import = builtins.__import__
-_lock = threading.Lock()
-_users = 0
 
 
-def install() -> None:
-    """Start resolving imports of scriptlets. May be called several times; each call needs its own `uninstall`."""
-    global _users, _original_import  # noqa: PLW0603 - the hook is as global as what it hooks
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _original_import = builtins.__import__
-            builtins.__import__ = import_beside
-            sys.meta_path.insert(0, _FINDER)
+def _hook_in() -> Callable[[], None]:
+    global _original_import  # noqa: PLW0603 - the hook is as global as what it hooks
+    _original_import = builtins.__import__
+    builtins.__import__ = import_beside
+    sys.meta_path.insert(0, _FINDER)
+    return _hook_out
 
 
-def uninstall() -> None:
-    """Put back what `install` replaced, with the last call of several."""
-    global _users  # noqa: PLW0603
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            sys.meta_path.remove(_FINDER)
-            if builtins.__import__ is import_beside:
-                builtins.__import__ = _original_import
+def _hook_out() -> None:
+    sys.meta_path.remove(_FINDER)
+    if builtins.__import__ is import_beside:  # else somebody replaced it after us and may still call us
+        builtins.__import__ = _original_import
+
+
+import_rules = SharedPatch(_hook_in)
+"""The rules above, in force while anybody has them installed."""
 
 
 def import_beside(

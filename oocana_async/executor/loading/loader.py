@@ -9,7 +9,7 @@ from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, Self
 
 from oocana_async.errors import ScriptletError
-from oocana_async.executor.loading import imports
+from oocana_async.executor.loading.imports import import_rules
 from oocana_async.executor.loading.modules import ModuleRegistry, Source
 from oocana_async.executor.loading.tracebacks import format_exception
 
@@ -45,14 +45,14 @@ class ScriptletLoader:
 
     def __enter__(self) -> Self:
         """Install the import rules of scriptlets."""
-        imports.install()
+        import_rules.install()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Uninstall them."""
-        imports.uninstall()
+        import_rules.uninstall()
 
     def load(
         self, entry: str = DEFAULT_ENTRY, function: str = DEFAULT_FUNCTION, *, directory: Path | str = ""

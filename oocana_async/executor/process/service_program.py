@@ -15,8 +15,8 @@ from oocana_async.channel.throttle import LoopClock
 from oocana_async.errors import TransportError
 from oocana_async.executor.process.leaving import Departure, Reason, run_and_leave
 from oocana_async.executor.runtime import Runtime
+from oocana_async.executor.service_process.service import Service, ServiceIdentity
 from oocana_async.executor.services.lifetime import StopAt
-from oocana_async.executor.services.service import Service, ServiceIdentity
 from oocana_async.transport.base import Transport
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from oocana_async.transport.memory import MemoryTransport
 if TYPE_CHECKING:
     from oocana_async.transport.pipe.processes import ChildProcess
     from oocana_async.wire.envelope import Outgoing
-    from tests.executor.services.conftest import Engine
+    from tests.executor.small_engine import Engine
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from oocana_async.wire.topics import run_service_block
 
 if TYPE_CHECKING:
     from oocana_async.executor.core import Executor
-    from tests.executor.services.conftest import Engine
+    from tests.executor.small_engine import Engine
 
 pytestmark = pytest.mark.anyio
 

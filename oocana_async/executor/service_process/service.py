@@ -10,16 +10,17 @@ from typing import Any, Self
 
 import msgspec
 
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.sender import Sender
 from oocana_async.channel.throttle import Clock, Timer
 from oocana_async.errors import ScriptletError, TransportError
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.services.front_end import FrontEndMessages
-from oocana_async.executor.services.handlers import Readiness
+from oocana_async.executor.service_process.front_end import FrontEndMessages
+from oocana_async.executor.service_process.handlers import Readiness
+from oocana_async.executor.service_process.main_function import MainFunction
+from oocana_async.executor.service_process.registration import ServiceContext
+from oocana_async.executor.service_process.service_jobs import ServiceJobs
 from oocana_async.executor.services.lifetime import Lifetime, StopAt
-from oocana_async.executor.services.main_function import MainFunction
-from oocana_async.executor.services.registration import ServiceContext
-from oocana_async.executor.services.service_jobs import ServiceJobs
 from oocana_async.executor.services.service_messages import (
     Ended,
     ServiceJob,
@@ -78,7 +79,8 @@ class Service:
         self._runtime = runtime
         self._clock = clock
         self._topics = ServiceTopics(identity.session_id, identity.service_hash)
-        self._channel = Outbox(transport)
+        self._channel = Channel()
+        self._sender = Sender(self._channel, transport)
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[str] = self._loop.create_future()
         self._lifetime = Lifetime(identity.stop_at, identity.keep_alive)
@@ -97,7 +99,7 @@ class Service:
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        await self._channel.__aenter__()
+        await self._sender.__aenter__()
         self._subscription = await self._transport.subscribe(
             self._topics.run(self.identity.instance),
             self._topics.ping,
@@ -152,7 +154,7 @@ class Service:
         if self._subscription is not None:
             await self._subscription.aclose()
         with contextlib.suppress(TransportError):
-            await self._channel.aclose()
+            await self._sender.aclose()
 
     # -- what comes in ------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from oocana_async.compat.types import ServiceMessage as MessageDict
 from oocana_async.executor.loading.calling import is_coroutine_function, settle
 from oocana_async.executor.loading.tracebacks import format_exception
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.services.registration import MessageCallback, ServiceContext
+from oocana_async.executor.service_process.registration import MessageCallback, ServiceContext
 from oocana_async.wire.messages.services import ServiceMessage
 
 __all__ = ["FrontEndMessages"]
