@@ -142,14 +142,15 @@ class Requests:
     def _query_downstream(self, job: Job, request: session.QueryDownstream) -> None:
         wanted = request.outputs if request.outputs is not None else request.handles
         found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        if job.flow is not None and not job.is_child and (wanted is None or wanted):
+        if job.flow is not None and (wanted is None or wanted):
+            # A child's last frame, `run_block::...`, names no node of the graph, so nothing is connected to it.
             found = _downstream(job.flow, job.stacks[-1].node_id, wanted)
         self._answer(request, found)
 
     def _preview(self, job: Job, request: session.Preview) -> None:
         self._runner.report.preview(job, request.payload)
         flow = job.flow
-        if flow is None or job.is_child or flow.plan.graph.kind == "flow":
+        if flow is None or flow.plan.graph.kind == "flow":
             return
         node_id = job.stacks[-1].node_id
         if node_id in flow.plan.graph.forward_previews:

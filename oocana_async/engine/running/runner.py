@@ -236,7 +236,6 @@ class SessionRunner:
         for job in list(self.jobs.values()):
             self._drop(job)
         self._work.clear()
-        self.executors.close()
         self.on_outcome(outcome)
 
     # -- actions of flow states --------------------------------------------------------------------------------------
