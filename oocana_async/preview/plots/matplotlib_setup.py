@@ -71,7 +71,6 @@ def keep_backend(pyplot: ModuleType) -> Callable[[], None]:
         FigureCanvas.file_type = _FILE_TYPES.get(str(newbackend).lower())
         if getattr(module._backend_mod, "FigureCanvas", None) is not FigureCanvas:  # noqa: SLF001 - no public name
             switch(_BACKEND)
-        dict.__setitem__(matplotlib.rcParams, "backend", _BACKEND)
 
     def restore() -> None:
         # Not by switching: what the host had may be none yet, or one that cannot be loaded a second time.

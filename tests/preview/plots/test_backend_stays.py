@@ -122,7 +122,7 @@ def test_host_has_its_backend_again(hooks: PlotHooks, tmp_path: Path) -> None:
     mpl.use("svg")
     plt.figure()
     hooks()
-    assert mpl.get_backend() == "agg"
+    assert (mpl.get_backend(), mpl.rcParamsDefault["backend"]) == ("agg", "agg")
     plt.figure()
     plt.savefig(tmp_path / "figure")
     plt.switch_backend("svg")
