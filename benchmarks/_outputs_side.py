@@ -28,7 +28,7 @@ from oocana_async.handles import BinFiles, OutputPlace, VarStore, prepare_output
 from oocana_async.transport.broker import MqttTransport
 from oocana_async.transport.mqtt.encoder import encode
 from oocana_async.transport.mqtt.packets import Connect, Disconnect, Publish
-from oocana_async.transport.pacing.decisions import PacingSettings
+from oocana_async.transport.pacing.settings import PacingSettings
 
 SESSION, JOB, HANDLE = "S", "J", "out"
 TOPIC = f"session/{SESSION}"
