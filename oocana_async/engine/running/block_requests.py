@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -17,6 +17,7 @@ from oocana_async.engine.manifests.lookup import parse_reference
 from oocana_async.engine.running.child_start import Child, Refused, prepare_child
 from oocana_async.engine.running.jobs import FlowRun, Job
 from oocana_async.engine.running.outside.vault import VaultError, query_vault
+from oocana_async.engine.running.runner import SessionRunner
 from oocana_async.engine.running.starting import MAX_DEPTH, Starter
 from oocana_async.engine.target import resolve_block
 from oocana_async.errors import LoadError
@@ -24,9 +25,6 @@ from oocana_async.wire import topics
 from oocana_async.wire.messages import encode_message, session
 from oocana_async.wire.messages.dispatch import RequestResponse
 from oocana_async.wire.messages.shared import NULL, StackFrame
-
-if TYPE_CHECKING:
-    from oocana_async.engine.running.runner import SessionRunner
 
 __all__ = ["Requests"]
 
