@@ -23,7 +23,7 @@ from oocana_async.executor.scope import ExecutorSession
 
 if TYPE_CHECKING:
     from oocana_async.transport.broker import MqttTransport
-    from oocana_async.transport.pacing.decisions import Notice
+    from oocana_async.transport.pacing.notices import Notice
 
 __all__ = ["main", "script"]
 

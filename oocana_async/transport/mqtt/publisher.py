@@ -15,14 +15,8 @@ import msgspec
 
 from oocana_async.errors import ClosedError, PacketTooLargeError
 from oocana_async.transport.mqtt.client import ClientMachine, ClientState
-from oocana_async.transport.mqtt.codec import (
-    MAX_REMAINING_LENGTH,
-    Connect,
-    Packet,
-    PubAck,
-    encode_publish,
-    encode_topic,
-)
+from oocana_async.transport.mqtt.encoder import encode_publish, encode_topic
+from oocana_async.transport.mqtt.packets import MAX_REMAINING_LENGTH, Connect, Packet, PubAck
 
 __all__ = ["Publisher"]
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oocana_async.errors import PacketTooLargeError, ProtocolError
-from oocana_async.transport.mqtt import codec
-from oocana_async.transport.mqtt.codec import (
+from oocana_async.transport.mqtt.decoder import Decoder
+from oocana_async.transport.mqtt.encoder import encode, encode_publish, encode_topic
+from oocana_async.transport.mqtt.packets import (
     ConnAck,
     Connect,
-    Decoder,
     Disconnect,
     Packet,
     PingReq,
@@ -26,7 +26,6 @@ from oocana_async.transport.mqtt.codec import (
     Subscribe,
     UnsubAck,
     Unsubscribe,
-    encode,
 )
 
 RECORDED: list[tuple[bytes, Packet]] = [
@@ -179,14 +178,14 @@ def test_packet_over_the_limit_of_mqtt() -> None:
             return 268_435_455
 
     with pytest.raises(PacketTooLargeError, match="268435458 bytes") as caught:
-        codec.encode_publish(codec.encode_topic("t"), Huge(), 0)
+        encode_publish(encode_topic("t"), Huge(), 0)
     assert (caught.value.size, caught.value.limit) == (268_435_458, 268_435_455)
 
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b", "\ud800", "x" * 65_536])
 def test_topic_that_cannot_be_published_to(topic: str) -> None:
     with pytest.raises(ProtocolError):
-        codec.encode_topic(topic)
+        encode_topic(topic)
 
 
 def test_password_without_user_name() -> None:

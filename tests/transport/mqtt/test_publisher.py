@@ -8,18 +8,9 @@ from hypothesis import strategies as st
 
 from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLargeError, ProtocolError, StateError
 from oocana_async.transport.mqtt.client import BrokerRefusedError, ClientState
-from oocana_async.transport.mqtt.codec import (
-    ConnAck,
-    Connect,
-    Decoder,
-    Disconnect,
-    Packet,
-    PingReq,
-    PingResp,
-    PubAck,
-    Publish,
-    encode,
-)
+from oocana_async.transport.mqtt.decoder import Decoder
+from oocana_async.transport.mqtt.encoder import encode
+from oocana_async.transport.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PingReq, PingResp, PubAck, Publish
 from oocana_async.transport.mqtt.publisher import Publisher
 
 
