@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from oocana_async.channel.bus import Bus, BusSubscription
 from oocana_async.engine.running.block_requests import Requests
@@ -64,7 +65,7 @@ class Intake:
                 handled += 1
                 if handled % _SLICE == 0:
                     await self._bus.wait_for_room(topics.REPORT)
-                    await runner.spawner.breathe()
+                    await checkpoint()
             await self._bus.wait_for_room(topics.REPORT)
 
     def handle(self, payload: bytes) -> None:
