@@ -11,7 +11,7 @@ from oocana_async.cli.display.live_sink import LiveSink
 
 
 def test_breakpoints_are_handled_as_before_once_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = [].append
+    before = list[object]().append
     monkeypatch.setattr(sys, "breakpointhook", before)
     sink = LiveSink(io.StringIO(), lambda: 0)
     assert sys.breakpointhook is not before
