@@ -15,7 +15,6 @@ from anyio.lowlevel import checkpoint
 
 from oocana_async.engine import open_session
 from oocana_async.engine.running.outside.shell import parse_envs
-from oocana_async.engine.running.tasks import TaskOwner
 from tests.engine.fake_executor import fake_host
 from tests.engine.flows import task, write_flow
 from tests.engine.watching import Watched, watch
@@ -76,14 +75,7 @@ async def test_long_line_arrives_whole(tmp_path: Path) -> None:
     assert outputs_of(run)["stdout"] == "x" * 300_000
 
 
-async def test_timeout_ends_the_whole_process_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    timers: dict[float, Callable[[], None]] = {}
-
-    def by_hand(_: TaskOwner, delay: float, call: Callable[[], None]) -> Callable[[], None]:
-        timers[delay] = call
-        return lambda: None
-
-    monkeypatch.setattr(TaskOwner, "call_later", by_hand)
+async def test_timeout_ends_the_whole_process_group(tmp_path: Path, timers: dict[float, Callable[[], None]]) -> None:
     inputs = {"command": {"value": "sleep 300 & echo $! $$; wait"}}
     flow = write_flow(tmp_path, [task("a", inputs, executor=SHELL, timeout=60)])
     async with open_session(flow, temp_root=tmp_path, session_dir=tmp_path / "s", host=fake_host()) as running:
