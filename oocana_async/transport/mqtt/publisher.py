@@ -219,12 +219,12 @@ class Publisher(ClientMachine):
         super().connection_lost()
         again = [entry for entry in self._in_flight if not self._is_covered(entry, self._proven_to)]
         for entry in again:
+            # At QoS 1, because the next connection may break as well. It also starts the count of unproven ones anew.
             entry.dup = bool(entry.packet_id)
             entry.qos = 1
         self._waiting.extendleft(reversed(again))
         self._in_flight.clear()
         self._bytes = 0
-        self._unproven = 0
         self.resent += len(again)
 
     def statistics(self) -> Mapping[str, Any]:

@@ -172,6 +172,25 @@ def test_packet_over_the_limit_of_the_receiver() -> None:
         Decoder(limit=1000).feed(encode(Publish("t", bytes(1002)))[:4])
 
 
+def test_packet_of_exactly_the_limit_is_taken() -> None:
+    assert Decoder(limit=1000).feed(encode(Publish("t", bytes(997)))) == [Publish("t", bytes(997))]
+
+
+def test_topics_are_kept_only_until_256_others_came() -> None:
+    decoder = Decoder()
+
+    def arrived(topic: str) -> str:
+        (packet,) = decoder.feed(encode(Publish(topic, b"")))
+        assert isinstance(packet, Publish)
+        return packet.topic
+
+    first = arrived("inputs/S/J")
+    assert arrived("inputs/S/J") is first
+    for number in range(256):
+        arrived(f"inputs/S/{number}")
+    assert arrived("inputs/S/J") is not first
+
+
 def test_packet_over_the_limit_of_mqtt() -> None:
     class Huge(bytes):
         def __len__(self) -> int:
