@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
+from oocana_async.channel.clock import Clock
 from oocana_async.channel.port import Flusher, JobPort
-from oocana_async.channel.throttle import Clock, Throttle
+from oocana_async.channel.throttle import Throttle
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.handles.redaction import Redactor
 from oocana_async.wire import topics
@@ -257,6 +258,7 @@ class JobMessenger:
         self.warn(f"{what} was called after the block had finished and is ignored, like all further calls.")
 
     def _send_progress(self, value: float) -> None:
+        # Two keys, two messages: the engine and the report each get the latest, neither replaces the other's.
         message = BlockProgress(self._session_id, self._job_id, value)
         self.channel.append_latest(
             f"{self._job_id}/progress",
@@ -305,6 +307,8 @@ class JobMessenger:
             if self._state is JobState.FINISHED:
                 return False
             self._move(JobState.FINISHED)
+        # In this order: progress that is held back goes out in front of the end, while `is_running` still lets outputs
+        # of other threads pass; the channel shuts that gate in the same step in which it takes the end.
         self._progress.close()
         finished = Outgoing(self.topic, payload, Delivery.FINISH, self._session_id, self._job_id)
         self.channel.put_last(finished, self)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.clock import Clock
 from oocana_async.context.awaitables import Reply
 from oocana_async.context.messenger import JobMessenger, decode_raw
 from oocana_async.errors import ClosedError, RequestError, RequestTimeoutError
@@ -140,6 +140,8 @@ def ask(
         forget_cancellation()
         _settle(future, outcome, read)
 
+    # All four ways to end (answer, time, end of the job, cancellation) settle `answer`; the first one counts, and what
+    # the others left is withdrawn, or a block that asks for hours would collect a callback for each question.
     answer.add_done_callback(settle)
     messenger.send(encode_message(request), Delivery.CONTROL)
     return reply

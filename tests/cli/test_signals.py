@@ -47,6 +47,22 @@ def test_second_signal_ends_a_clean_up_that_hangs() -> None:
         signals.run(stubborn())
 
 
+def test_second_signal_is_not_raised_inside_of_what_runs() -> None:
+    caught: list[str] = []
+
+    async def careful() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            caught.append("a clean-up that may hang begins")
+        await asyncio.Event().wait()
+
+    with Signals() as signals, pytest.raises(KeyboardInterrupt):
+        signals.run(careful())
+    assert caught == []
+
+
 def test_signal_gets_through_to_a_blocked_write() -> None:
     reading, writing = os.pipe()
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from oocana_async.channel.bus import Bus, BusSubscription
 from oocana_async.engine.running.block_requests import Requests
 from oocana_async.engine.running.jobs import Job
 from oocana_async.engine.running.runner import SessionRunner
+from oocana_async.engine.running.starting import Starter
 from oocana_async.wire import topics
 from oocana_async.wire.messages import encode_message, session
 from oocana_async.wire.messages.dispatch import BlockInputs
@@ -31,9 +33,10 @@ class Intake:
     Args:
         runner: keeps the books.
         bus: whose report subscribers may want to be waited for.
+        starter: starts the children that blocks ask for.
     """
 
-    def __init__(self, runner: SessionRunner, bus: Bus) -> None:
+    def __init__(self, runner: SessionRunner, bus: Bus, starter: Starter) -> None:
         self._runner = runner
         self._bus = bus
         self._handlers: dict[type[Any], Callable[[Job, Any], None]] = {
@@ -43,7 +46,7 @@ class Intake:
             session.BlockProgress: self._on_progress,
             session.BlockFinished: self._on_finished,
             session.BlockError: self._on_error,
-            **Requests(runner, runner.starter).handlers,
+            **Requests(runner, starter).handlers,
         }
 
     async def run(self, subscription: BusSubscription) -> None:
@@ -62,7 +65,7 @@ class Intake:
                 handled += 1
                 if handled % _SLICE == 0:
                     await self._bus.wait_for_room(topics.REPORT)
-                    await runner.spawner.breathe()
+                    await checkpoint()
             await self._bus.wait_for_room(topics.REPORT)
 
     def handle(self, payload: bytes) -> None:
@@ -85,9 +88,9 @@ class Intake:
 
     def _on_ready(self, job: Job, _: session.BlockReady) -> None:
         wire, runner = job.wire, self._runner
-        if wire is None:
-            return  # answered before: the inputs of a job are handed out once
-        job.wire = None
+        if wire is None or job.inputs_sent:
+            return
+        job.inputs_sent = True
         message = BlockInputs(
             session_id=runner.session_id,
             job_id=job.job_id,

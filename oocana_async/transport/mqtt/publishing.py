@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from oocana_async.errors import ClosedError, OocanaError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.codec import Connect
 from oocana_async.transport.mqtt.connection import BrokerConnection
+from oocana_async.transport.mqtt.packets import Connect
 from oocana_async.transport.mqtt.publisher import Publisher
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
@@ -106,20 +106,6 @@ class PublishingConnection:
         self._write()
         if fault is not None:
             raise fault
-
-    async def publish(self, batch: Iterable[tuple[str, bytes, int]]) -> None:
-        """Take a batch of (topic, payload, QoS) in order; waits until the window has let all of it travel.
-
-        Cancelling it withdraws nothing: the whole batch has been taken.
-
-        Raises:
-            ClosedError: After `aclose()`.
-            PacketTooLargeError: A message can never travel; all others of the batch are taken.
-            ProtocolError: A topic cannot travel; all others of the batch are taken.
-            ConnectionLostError: The broker is gone for good.
-        """
-        self.publish_nowait(batch)
-        await self.wait_for_room()
 
     @property
     def has_room(self) -> bool:

@@ -1,3 +1,5 @@
+"""What one flow does with values, ends and progress: decisions alone, without any I/O."""
+
 from __future__ import annotations
 
 import pytest
@@ -340,6 +342,12 @@ def test_latest_values_are_kept_on_demand() -> None:
     play.output("a1", "out", 1)
     play.output("a1", "out", 2)
     assert play.state.latest == {"b": {"x": raw(2)}}
+
+
+def test_preloaded_values_are_kept_although_nothing_was_delivered() -> None:
+    play = Play(SOURCE, SINK, preloaded={"b": {"x": raw(7)}}, keep_latest=True)
+    play.start()
+    assert play.state.latest == {"b": {"x": raw(7)}}
 
 
 @pytest.mark.parametrize("progress", [95.0, 100.0, 250.0])
