@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PATH = re.compile(r"(?<![\w/.~-])(?:oocana_async|tests|benchmarks|examples|docs)/[\w/.-]*")
-CLASSES = set(
+CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "oocana_async").rglob("*.py"))
+CLASSES = set(re.findall(r"^ *class (\w+)", CODE, re.MULTILINE))
     re.findall(r"^ *class (\w+)", "\n".join(map(Path.read_text, ROOT.glob("oocana_async/**/*.py"))), re.MULTILINE)
 )
 
