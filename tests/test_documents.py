@@ -13,8 +13,6 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 PATH = re.compile(r"(?<![\w/.~-])(?:oocana_async|tests|benchmarks|examples|docs)/[\w/.-]*")
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "oocana_async").rglob("*.py"))
 CLASSES = set(re.findall(r"^ *class (\w+)", CODE, re.MULTILINE))
-    re.findall(r"^ *class (\w+)", "\n".join(map(Path.read_text, ROOT.glob("oocana_async/**/*.py"))), re.MULTILINE)
-)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
