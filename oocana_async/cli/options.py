@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from oocana_async.engine.env_files import read_env_file
+
 __all__ = [
     "directory",
     "env_file",
@@ -162,20 +164,11 @@ def positive(text: str) -> int:
 
 
 def env_file(text: str) -> Mapping[str, str]:
-    """Read `KEY=VALUE` lines without quoting rules; blank lines and lines that start with `#` are skipped."""
+    """Read the variables of an env file."""
     path = Path(text).expanduser()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        _refuse(f"{path} is no UTF-8 text")
+        return read_env_file(path)
     except OSError as error:
         _refuse(f"cannot read {path}: {error.strerror}")
-    variables: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        key, separator, value = line.partition("=")
-        if not separator or not key.strip() or any(mark in key.strip() for mark in " \t"):
-            _refuse(f"{path}:{number}: expected KEY=VALUE, found {line.strip()!r}")
-        variables[key.strip()] = value.strip()
-    return variables
+    except ValueError as error:
+        _refuse(str(error))

@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from oocana_async.channel.bus import Bus
 from oocana_async.cli.failures import ExitCode, UsageError, say
@@ -23,13 +22,13 @@ from oocana_async.cli.signals import Interrupted, Signals
 from oocana_async.cli.sinks import JsonLines, LogSink, PlainSink, QuietSink, Sink, ViewSink
 from oocana_async.cli.suiting import check_suits
 from oocana_async.cli.writing import Writer, machine_stdout
-from oocana_async.engine.api import RunResult, Session, Status, open_session
+from oocana_async.engine.api import FlowOptions, RunResult, Session, Status, open_session
 from oocana_async.engine.env_files import variables_on_top
 from oocana_async.engine.events import RawEventStream
 from oocana_async.engine.hosts.in_process import InProcessHost
 from oocana_async.engine.target import LoadedTarget, load_target
 from oocana_async.errors import EncodingError, LoadError
-from oocana_async.testing.values import define_output
+from oocana_async.handles.output_values import define_output
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.report import SessionFinished, SessionStarted
@@ -202,8 +201,9 @@ async def _run(
     variables: Mapping[str, str],
     sinks: Sequence[Sink],
 ) -> int:
+    more = _flow_options(options, session_id, variables)
     try:
-        async with open_session(target, **_session_options(options, session_id, variables)) as session:
+        async with open_session(target, inputs=options.inputs, nodes=options.nodes, **more) as session:
             result = await _watch(session, sinks)
     except EncodingError as error:
         raise UsageError(f"--inputs: {error}") from error
@@ -225,15 +225,20 @@ def _scriptlet_host(bus: Bus, max_threads: int | None) -> InProcessHost:
     return InProcessHost(MemoryTransport(bus), max_threads=max_threads, undeclared=define_output)
 
 
-def _session_options(options: argparse.Namespace, session_id: str, variables: Mapping[str, str]) -> dict[str, Any]:
-    names = ("inputs", "nodes", "search_paths", "max_threads", "use_cache", *_DIRECTORIES)
-    return {
-        **{name: getattr(options, name) for name in names},
-        "session_id": session_id,
-        "env": variables,
-        "host": _scriptlet_host if is_scriptlet(options.target) else None,
-        "save_cache": True,
-    }
+def _flow_options(options: argparse.Namespace, session_id: str, variables: Mapping[str, str]) -> FlowOptions:
+    return FlowOptions(
+        search_paths=options.search_paths,
+        session_id=session_id,
+        session_dir=options.session_dir,
+        temp_root=options.temp_root,
+        project_data=options.project_data,
+        pkg_data_root=options.pkg_data_root,
+        env=variables,
+        max_threads=options.max_threads,
+        use_cache=options.use_cache,
+        save_cache=True,
+        host=_scriptlet_host if is_scriptlet(options.target) else None,
+    )
 
 
 async def _watch(session: Session, sinks: Sequence[Sink]) -> RunResult:

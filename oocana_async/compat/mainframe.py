@@ -29,7 +29,7 @@ from oocana_async.wire.encoding import encode
 
 if TYPE_CHECKING:
     from oocana_async.transport.mqtt.blocking import BlockingClient
-    from oocana_async.transport.mqtt.link import Patience
+    from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
 __all__ = ["Mainframe"]
 
@@ -49,7 +49,7 @@ class Mainframe:
         address: `HOST:PORT`, or a URL such as `mqtts://user:password@host:port`.
         client_id: unique on the broker, None for a random one.
         logger: where failures are noted, never with the bodies of messages; None for this module's.
-        patience: how long to try to connect, None for 5 s, and 30 s when the connection breaks later.
+        timeouts: how long to try to connect, None for 5 s, and 30 s when the connection breaks later.
 
     Raises:
         ValueError: The address is none.
@@ -61,7 +61,7 @@ class Mainframe:
         client_id: str | None = None,
         logger: logging.Logger | None = None,
         *,
-        patience: Patience | None = None,
+        timeouts: ConnectTimeouts | None = None,
     ) -> None:
         import secrets
 
@@ -70,7 +70,7 @@ class Mainframe:
         self._broker = Broker.parse(address)
         self._client_id = client_id or f"oocana-mainframe-{secrets.token_hex(8)}"
         self._logger = logger or logging.getLogger(__name__)
-        self._patience = patience
+        self._timeouts = timeouts
         self._routes = Routes()
         self._changing = threading.Lock()  # held while connecting, subscribing and unsubscribing, never while closing
         self._client: BlockingClient | None = None
@@ -89,7 +89,7 @@ class Mainframe:
             ProtocolError: The broker refused a topic.
         """
         from oocana_async.transport.mqtt.blocking import BlockingClient
-        from oocana_async.transport.mqtt.link import Patience
+        from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
         with self._changing:
             if self._client is not None:
@@ -99,7 +99,7 @@ class Mainframe:
                 client_id=self._client_id,
                 deliver=self._arrived,
                 on_cut=self._cut,
-                patience=self._patience or Patience(),
+                timeouts=self._timeouts or ConnectTimeouts(),
                 logger=self._logger,
             )
             dispatcher = Dispatcher(self._routes, name=f"{self._client_id} callbacks", logger=self._logger)

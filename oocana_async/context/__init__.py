@@ -62,7 +62,7 @@ class Context(
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                await self._link.channel.flush()
+                await self._messenger.sender.flush()
         except TimeoutError:
             if not limit.expired():
                 raise

@@ -15,7 +15,7 @@ from typing import Any
 
 from oocana_async.channel.channel import Gate
 from oocana_async.channel.throttle import Timer
-from oocana_async.context.members import ContextParts
+from oocana_async.context.members import EVERY_HANDLE, ContextParts
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError, EncodingError
@@ -44,16 +44,11 @@ class ThreadClock:
         return timer
 
 
-class DeskChannel:
-    """Prints messages to stderr; the result of a scriptlet stays alone on stdout."""
+class DeskPrinter:
+    """Channel and sender in one that prints messages to stderr; the result of a scriptlet stays alone on stdout."""
 
     congested = False
-    is_own_thread = False
-
-    @property
-    def room(self) -> DeskChannel:
-        """Return itself: there is always room."""
-        return self
+    is_sender_thread = False
 
     def put(self, message: Outgoing, gate: Gate | None = None) -> bool | None:
         """Print a message, unless its job has ended."""
@@ -79,7 +74,7 @@ class DeskChannel:
     async def wait_for_room(self) -> None:
         """Return at once."""
 
-    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] = bool) -> bool:
+    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] | None = None) -> bool:
         """Return at once."""
         return True
 
@@ -111,13 +106,6 @@ class DeskExchange:
         raise ClosedError(_NO_ENGINE)
 
 
-class _Everything:
-    """Declares every handle: at the desk nobody has said which there are."""
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-
 _warned = threading.Event()
 
 
@@ -144,16 +132,17 @@ def desk_parts(
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     directory = session_dir or str(Path(tempfile.gettempdir()) / "oocana-desk")
     Path(directory).mkdir(parents=True, exist_ok=True)
-    link = JobMessenger(JobIdentity("desk", "desk"), DeskChannel(), ThreadClock())
+    printer = DeskPrinter()
+    messenger = JobMessenger(JobIdentity("desk", "desk"), printer, printer, ThreadClock())
     return ContextParts(
-        link=link,
+        messenger=messenger,
         inputs=dict(inputs or {}),
         inputs_def=dict(inputs_def or {}),
         outputs_def=dict(outputs_def or {}),
         surroundings=Surroundings(directory, tmp_dir or directory, pkg_data_dir=directory, variables=os.environ),
         encoder=_encode_for_show,
         exchange=DeskExchange(),
-        declared=_Everything() if outputs_def is None else frozenset(outputs_def),
+        declared=EVERY_HANDLE if outputs_def is None else frozenset(outputs_def),
     )
 
 

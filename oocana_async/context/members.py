@@ -12,7 +12,7 @@ from oocana_async.context.requests import Exchange
 from oocana_async.errors import EncodingError
 from oocana_async.wire.encoding import encode
 
-__all__ = ["ContextCore", "ContextParts", "OutputEncoder", "encode_as"]
+__all__ = ["EVERY_HANDLE", "ContextCore", "ContextParts", "OutputEncoder", "encode_as"]
 
 R = TypeVar("R")
 
@@ -29,12 +29,23 @@ class OutputEncoder(Protocol):
         ...
 
 
+class _EveryHandle:
+    """Contains every handle."""
+
+    def __contains__(self, handle: object) -> bool:
+        return True
+
+
+EVERY_HANDLE: Container[str] = _EveryHandle()
+"""Declares every handle: for a block of which nobody has said which outputs it has."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContextParts:
     """What a Context is made of.
 
     Attributes:
-        link: the way out of the job.
+        messenger: the way out of the job.
         inputs: resolved inputs.
         inputs_def: definitions of the input handles.
         outputs_def: definitions of the output handles.
@@ -44,7 +55,7 @@ class ContextParts:
         declared: the output handles that may be sent; others are warned about.
     """
 
-    link: JobMessenger
+    messenger: JobMessenger
     inputs: dict[str, Any]
     inputs_def: dict[str, Any]
     outputs_def: dict[str, Any]
@@ -59,24 +70,24 @@ class ContextCore(ABC, Generic[R]):
 
     def __init__(self, parts: ContextParts) -> None:
         self._parts = parts
-        self._link = parts.link
-        self._room = parts.link.channel.room
+        self._messenger = parts.messenger
+        self._room = parts.messenger.channel
 
     @property
     def session_id(self) -> str:
         """Id of the session."""
-        return self._link.identity.session_id
+        return self._messenger.identity.session_id
 
     @property
     def job_id(self) -> str:
         """Id of this run of this block."""
-        return self._link.identity.job_id
+        return self._messenger.identity.job_id
 
     def _may_send(self, what: str) -> bool:
         """Say whether the block has not finished yet; else the call of the named member is warned about."""
-        if self._link.is_running:
+        if self._messenger.is_running:
             return True
-        self._link.late(what)
+        self._messenger.late(what)
         return False
 
     @abstractmethod

@@ -29,14 +29,14 @@ class SyncContext(FactMembers[None], OutputMembers[None], ReportMembers[None], Q
         super().__init__(parts)
 
     def _sent(self) -> None:
-        link = self._link
-        if self._room.congested and not link.channel.is_own_thread:
-            withdraw = link.on_cancelled(link.channel.nudge)
-            with link.blocking():
-                has_room = link.channel.wait_for_room_blocking(unless=lambda: link.is_cancelled)
+        messenger = self._messenger
+        if self._room.congested and not messenger.channel.is_sender_thread:
+            withdraw = messenger.on_cancelled(messenger.channel.nudge)
+            with messenger.blocking():
+                has_room = messenger.channel.wait_for_room_blocking(unless=lambda: messenger.is_cancelled)
             withdraw()
             if not has_room:
-                link.check_cancelled()
+                messenger.check_cancelled()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Block until everything sent so far has been acknowledged by the broker, or taken by the embedded engine.
@@ -50,8 +50,8 @@ class SyncContext(FactMembers[None], OutputMembers[None], ReportMembers[None], Q
         Raises:
             TransportError: The connection is gone for good.
         """
-        with self._link.blocking():
-            return self._link.channel.flush_blocking(timeout)
+        with self._messenger.blocking():
+            return self._messenger.sender.flush_blocking(timeout)
 
 
 Context.register(SyncContext)

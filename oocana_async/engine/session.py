@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from msgspec import Raw
 
 from oocana_async.channel.bus import Bus, BusSubscription, Overflow
 from oocana_async.engine.cache import InputCache
-from oocana_async.engine.checks.support import check_executors
+from oocana_async.engine.checks.unsupported import check_supported
 from oocana_async.engine.directories import Directories, prepare_directories
 from oocana_async.engine.env_files import variables_on_top
 from oocana_async.engine.events import EventStream, RawEventStream
 from oocana_async.engine.hosts.scopes import ExecutorHost, ScopeMap
 from oocana_async.engine.manifests.blocks import TaskBlock
+from oocana_async.engine.options import SessionOptions
 from oocana_async.engine.running.child_start import fill_inputs
 from oocana_async.engine.running.intake import Intake
 from oocana_async.engine.running.launch import start_flow, start_task
@@ -33,37 +33,13 @@ from oocana_async.wire import topics
 from oocana_async.wire.encoding import encode
 from oocana_async.wire.messages.report import ErrorInfo
 
-__all__ = ["CANCELLED", "HostFactory", "Session", "SessionOptions"]
+__all__ = ["CANCELLED", "Session"]
 
 CANCELLED = "Cancelled"
 """Error of a session that was ended from outside."""
 
 _INTAKE = 4096
 """Messages that may wait for the engine before those who send them wait."""
-
-HostFactory = Callable[[Bus, int | None], ExecutorHost]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """What `open_session` was called with; see there."""
-
-    target: str | os.PathLike[str] | LoadedTarget
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    nodes: Sequence[str] | None = None
-    nodes_inputs: Mapping[str, Mapping[str, Any]] | None = None
-    search_paths: Sequence[str | os.PathLike[str]] = ()
-    session_id: str = ""
-    session_dir: str | os.PathLike[str] | None = None
-    temp_root: str | os.PathLike[str] | None = None
-    project_data: str | os.PathLike[str] | None = None
-    pkg_data_root: str | os.PathLike[str] | None = None
-    env: Mapping[str, str] | None = None
-    max_threads: int | None = None
-    use_cache: bool = False
-    save_cache: bool = False
-    keep: int = 10_000
-    host: HostFactory | None = None
 
 
 class Session:
@@ -76,7 +52,7 @@ class Session:
     def __init__(self, options: SessionOptions) -> None:
         self.session_id = options.session_id or str(uuid.uuid4())
         self._options = options
-        self._inputs = _encode_inputs(options.inputs)
+        self._inputs = _encode_inputs(options.inputs or {})
         self._bus = Bus()
         # Bound: `_INTAKE`, then executors wait; drained by the runner's pump; closed at the session's end.
         self._intake = self._bus.subscribe(topics.session(self.session_id), limit=_INTAKE, overflow=Overflow.WAIT)
@@ -204,7 +180,7 @@ class Session:
             loaded = load_target(loaded, search_paths=options.search_paths, nodes_inputs=options.nodes_inputs)
         elif options.nodes_inputs:
             loaded = with_nodes_inputs(loaded, options.nodes_inputs)
-        check_executors(loaded.root)
+        check_supported(loaded.root)
         return loaded
 
     def _directories(self, path: Path) -> Directories:

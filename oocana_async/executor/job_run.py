@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import enum
 import logging
@@ -12,10 +11,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from oocana_async.channel.futures import resolve_from_anywhere
+from oocana_async.channel.port import Flusher, JobPort
 from oocana_async.channel.throttle import Clock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
-from oocana_async.context.messenger import Channel, JobIdentity, JobMessenger, JobState, Surroundings
+from oocana_async.context.members import EVERY_HANDLE
+from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState, Surroundings
 from oocana_async.context.requests import Exchange
 from oocana_async.context.sync import SyncContext
 from oocana_async.errors import HandleError, JobCancelledError, OocanaError, ScriptletError, StateError
@@ -39,12 +41,12 @@ from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, Servi
 from oocana_async.wire.messages.session import BlockFinished
 from oocana_async.wire.messages.shared import StackFrame
 
-__all__ = ["JobHome", "JobRun", "RunState"]
+__all__ = ["JobOwner", "JobRun", "RunState"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-class JobHome(Protocol):
+class JobOwner(Protocol):
     """What a job run gets from its executor."""
 
     session: ExecutorSession
@@ -56,8 +58,12 @@ class JobHome(Protocol):
     heal_children: bool
 
     @property
-    def channel(self) -> Channel:
+    def channel(self) -> JobPort:
         """Where messages go."""
+
+    @property
+    def sender(self) -> Flusher:
+        """What tells when they have been delivered."""
 
     @property
     def exchange(self) -> Exchange:
@@ -84,44 +90,37 @@ _MOVES = {
 }
 
 
-class _Everything:
-    """Declares every handle."""
-
-    def __contains__(self, handle: object) -> bool:
-        return True
-
-
 class JobRun:
     """One job. `run()` is a task on the I/O loop; the block's code runs on a block loop or in a worker thread.
 
     Whatever happens, exactly one BlockFinished is sent, unless another executor has the job.
 
     Args:
-        home: what the job shares with others.
+        owner: what the job shares with others.
         payload: the job.
         callee: what it calls; None for the function that a BlockPayload names.
     """
 
     def __init__(
-        self, home: JobHome, payload: BlockPayload | ServiceBlockPayload, callee: Callee | None = None
+        self, owner: JobOwner, payload: BlockPayload | ServiceBlockPayload, callee: Callee | None = None
     ) -> None:
         self.payload = payload
         self.job_id = payload.job_id
         self.stacks: list[StackFrame] = payload.stacks
-        self._home = home
+        self._owner = owner
         self._state = RunState.WAITING
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._inputs: asyncio.Future[BlockInputs] = loop.create_future()
         self._finished: asyncio.Future[None] | None = None  # made when the job is kept alive
-        self._link = self._make_link(None)
+        self._messenger = self._make_messenger(None)
         self._cancel_reason: str | None = None
         self._withdrawn = False
         self._output: CapturedText | None = None
         self._waiting: asyncio.Future[Any] = self._inputs
         if callee is None:
             assert isinstance(payload, BlockPayload)
-            callee = ScriptletCallee(home.runtime, payload)
+            callee = ScriptletCallee(owner.runtime, payload)
         self._callee = callee
 
     @property
@@ -149,22 +148,22 @@ class JobRun:
     def withdraw(self) -> None:
         """Leave the job to another executor, which has its inputs: nothing is run here, and nothing is said."""
         if not self._inputs.done():
-            log.warning("job %s is left to the executor that got its inputs", self.job_id)
+            logger.warning("job %s is left to the executor that got its inputs", self.job_id)
             self._withdrawn = True
             self._inputs.cancel()
 
     def warn(self, warning: str) -> None:
         """Send a warning as the block."""
-        self._link.warn(warning)
+        self._messenger.warn(warning)
 
     def cancel(self, reason: str) -> None:
         """Cancel the job; an async block gets CancelledError, a sync one sees `is_cancelled`."""
         if self._cancel_reason is None:
             self._cancel_reason = reason
-            self._link.cancel()
+            self._messenger.cancel()
             if not self._waiting.done():
                 self._waiting.cancel()
-            runtime = self._home.runtime
+            runtime = self._owner.runtime
             if not runtime.loops.cancel(self.job_id):
                 runtime.workers.cancel(self.job_id)
             if self._state is RunState.KEPT_ALIVE:
@@ -178,16 +177,16 @@ class JobRun:
                 return
             self._move(RunState.RUNNING)
             if inputs.block_path is not None:
-                self._link = self._make_link(inputs)
-            self._link.on_finished(self._leave)
+                self._messenger = self._make_messenger(inputs)
+            self._messenger.on_finished(self._leave)
             await self._execute(inputs)
-            if self._link.state is JobState.RUNNING:
+            if self._messenger.state is JobState.RUNNING:
                 await self._keep_alive()
         except asyncio.CancelledError:
             self._end(error=self._cancel_text())
             raise
         except BaseException as error:
-            log.exception("job %s ended by an error of the executor", self.job_id)
+            logger.exception("job %s ended by an error of the executor", self.job_id)
             self._end(error=format_exception(error))
         finally:
             self._end(error="the block ended without a result")
@@ -195,7 +194,7 @@ class JobRun:
                 self._move(RunState.ENDED)
 
     async def _wait_for_inputs(self) -> BlockInputs | None:
-        deadline = self._home.session.inputs_deadline
+        deadline = self._owner.session.inputs_deadline
         try:
             inputs = await (self._inputs if deadline is None else asyncio.wait_for(self._inputs, deadline))
             await self._pass_gate()
@@ -220,10 +219,10 @@ class JobRun:
 
     async def _execute(self, inputs: BlockInputs) -> None:
         """Load the scriptlet where its kind is not known yet, then call it where its kind belongs."""
-        runtime = self._home.runtime
+        runtime = self._owner.runtime
         key = self._callee.key
         block = contextvars.copy_context()
-        self._output = block.run(enter_job, self._link, tee=runtime.tee)
+        self._output = block.run(enter_job, self._messenger, tee=runtime.tee)
         call: Call | None = None
         if runtime.known_async(key):
             done = await runtime.loops.run(
@@ -242,23 +241,22 @@ class JobRun:
         finished = self._finished = self._loop.create_future()  # before the look at the state: no end is missed
         self._move(RunState.KEPT_ALIVE)
         self._end_if_cancelled()
-        if self._link.state is JobState.RUNNING:
+        if self._messenger.state is JobState.RUNNING:
             await finished
 
     def _leave(self) -> None:
         """Clean up after the end; in whichever thread has sent it."""
         self._close_output()
-        self._home.bins.forget_job(self.job_id)
-        self._home.runtime.close_figures(self.job_id)
+        self._owner.bins.forget_job(self.job_id)
+        self._owner.runtime.close_figures(self.job_id)
         if self._finished is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(_resolve, self._finished)
+            resolve_from_anywhere(self._finished)
 
     # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
 
     def _load(self, key: tuple[str, str, str]) -> Call:
         call = self._callee.load()
-        self._home.runtime.note_kind(key, is_async=call.is_async)
+        self._owner.runtime.note_kind(key, is_async=call.is_async)
         return call
 
     def _load_or_call(self, key: tuple[str, str, str], inputs: BlockInputs) -> Call | None:
@@ -298,7 +296,7 @@ class JobRun:
         """Stay on the block loop, so that the tasks that will finish the job stay alive."""
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
-        self._link.on_finished(lambda: loop.call_soon_threadsafe(finished.set))
+        self._messenger.on_finished(lambda: loop.call_soon_threadsafe(finished.set))
         await finished.wait()
 
     def _conclude(self, result: Any, context: Context | SyncContext) -> None:
@@ -307,21 +305,21 @@ class JobRun:
         self._close_output()
         if result is KEEP_ALIVE:
             return
-        if self._link.state is JobState.FINISHED:
+        if self._messenger.state is JobState.FINISHED:
             if values:
-                self._link.warn("the block returned a result after it had finished; the result is ignored.")
+                self._messenger.warn("the block returned a result after it had finished; the result is ignored.")
             return
         context.finish(result=values)
 
     def _fail(self, error: BaseException) -> None:
         """End the job with what its function raised."""
         self._close_output()
-        was_finished = self._link.state is JobState.FINISHED
+        was_finished = self._messenger.state is JobState.FINISHED
         text = self._error_text(error)
         self._end(error=text)
         is_cancellation = isinstance(error, asyncio.CancelledError) or self._cancel_reason is not None
         if was_finished and text is not None and not is_cancellation:
-            self._link.warn(f"the block failed after it had finished; the error is ignored: {text}")
+            self._messenger.warn(f"the block failed after it had finished; the error is ignored: {text}")
 
     def _error_text(self, error: BaseException) -> str | None:
         if isinstance(error, SystemExit):
@@ -351,36 +349,37 @@ class JobRun:
     def _end(self, *, error: str | None) -> None:
         if self._withdrawn:
             return
-        if self._link.finish(error=error) and error is not None and self._home.heal_children:
+        if self._messenger.finish(error=error) and error is not None and self._owner.heal_children:
             self._heal()
 
     def _heal(self) -> None:
         """Make today's engine forget a child that failed (protocol.md 3.9)."""
-        if self._link.identity.is_child:
+        if self._messenger.identity.is_child:
             message = BlockFinished(self.payload.session_id, self.job_id)
-            self._link.send(encode_message(message), Delivery.CONTROL)
+            self._messenger.send(encode_message(message), Delivery.CONTROL)
 
-    def _make_link(self, inputs: BlockInputs | None) -> JobMessenger:
-        payload, home = self.payload, self._home
+    def _make_messenger(self, inputs: BlockInputs | None) -> JobMessenger:
+        payload, owner = self.payload, self._owner
         stacks = payload.stacks if inputs is None else inputs.stacks
         block_path = None if inputs is None else inputs.block_path
         identity = JobIdentity(payload.session_id, payload.job_id, tuple(stacks), block_path)
         return JobMessenger(
             identity,
-            home.channel,
-            home.clock,
-            redact=home.redactor.redact,
-            blocking=home.runtime.workers.yielding,
+            owner.channel,
+            owner.sender,
+            owner.clock,
+            redactor=owner.redactor,
+            blocking=owner.runtime.workers.yielding,
         )
 
     def _parts(self, inputs: BlockInputs) -> ContextParts:
-        surroundings, store = self._home.surroundings(self.payload.identifier)
+        surroundings, store = self._owner.surroundings(self.payload.identifier)
         outputs_def = self.payload.outputs or {}
-        link = self._link
-        place = self._place(link, surroundings, store)
+        messenger = self._messenger
+        place = self._place(messenger, surroundings, store)
         definitions = {handle: dict(one) for handle, one in outputs_def.items()}
 
-        undeclared = self._home.session.undeclared
+        undeclared = self._owner.session.undeclared
 
         def encode_output(handle: str, value: Any) -> bytes | None:
             definition: Mapping[str, Any] | None = definitions.get(handle)
@@ -389,23 +388,23 @@ class JobRun:
             return prepare_output(handle, value, definition, place)
 
         return ContextParts(
-            link=link,
+            messenger=messenger,
             inputs=self._resolve(inputs, surroundings, store),
             inputs_def=inputs.inputs_def or {},
             outputs_def=outputs_def,
             surroundings=surroundings,
             encoder=encode_output,
-            exchange=self._home.exchange,
-            declared=frozenset(definitions) if undeclared is None else _Everything(),
+            exchange=self._owner.exchange,
+            declared=frozenset(definitions) if undeclared is None else EVERY_HANDLE,
         )
 
-    def _place(self, link: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
+    def _place(self, messenger: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
         cache = None
-        if surroundings.pkg_data_dir and len(link.identity.stacks) == 1:
-            frame = link.identity.stacks[0]
+        if surroundings.pkg_data_dir and len(messenger.identity.stacks) == 1:
+            frame = messenger.identity.stacks[0]
             cache = FrameCache(surroundings.pkg_data_dir, flow=frame.flow, node_id=frame.node_id)
-        identity = link.identity
-        return OutputPlace(identity.session_id, identity.job_id, store, self._home.bins, link.warn, cache)
+        identity = messenger.identity
+        return OutputPlace(identity.session_id, identity.job_id, store, self._owner.bins, messenger.warn, cache)
 
     def _resolve(self, inputs: BlockInputs, surroundings: Surroundings, store: VarStore) -> dict[str, Any]:
         given = inputs.inputs
@@ -421,13 +420,8 @@ class JobRun:
             inputs_def=inputs.inputs_def,
             patches=patches,
             store=store,
-            secrets=self._home.secrets,
-            warn=self._link.warn,
-            redactor=self._home.redactor,
+            secrets=self._owner.secrets,
+            warn=self._messenger.warn,
+            redactor=self._owner.redactor,
             cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
         )
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

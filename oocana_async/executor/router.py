@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
 from oocana_async.channel.throttle import Clock
 from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError
@@ -39,7 +39,7 @@ from oocana_async.wire.messages.session import RunBlock
 
 __all__ = ["JobTaker", "Router"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _ENDING = re.compile(rb'"type"\s*:\s*"(?:Flow|SubflowBlock|Slotflow|Session)Finished"|timeout after ')
 _NEVER_ENDS = tuple(
@@ -77,14 +77,14 @@ class Router:
     Args:
         session_id: messages of other sessions are not looked at.
         taker: gets the jobs.
-        outbox: where the requests for child blocks go.
+        channel: where the requests for child blocks go.
         clock: for the deadlines of requests.
     """
 
-    def __init__(self, session_id: str, taker: JobTaker, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, session_id: str, taker: JobTaker, channel: Channel, clock: Clock) -> None:
         self._session_id = session_id
         self._taker = taker
-        self._outbox = outbox
+        self._channel = channel
         self.pending = PendingRequests(clock)
         self._lock = threading.Lock()
         self.children = ChildEvents(session_id)
@@ -130,7 +130,7 @@ class Router:
                 self._service_block(decode_service_payload(payload))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._skipped += 1
-            log.warning("skipped a message on %s that cannot be read: %s", topic, error)
+            logger.warning("skipped a message on %s that cannot be read: %s", topic, error)
 
     def _block(self, payload: BlockPayload) -> None:
         if payload.session_id == self._session_id:
@@ -176,13 +176,13 @@ class Router:
         stop = self.children.add(request.block_job_id, listener)
         topic = self.children.session_topic
         if topic is None:
-            self._outbox.append(message)
+            self._channel.append(message)
             return stop
 
         def refuse(reason: str) -> None:
             self.pending.fail(request.request_id, ClosedError(reason))
 
-        self._loop.call_soon_threadsafe(topic.start_nowait, lambda: self._outbox.append(message), refuse)
+        self._loop.call_soon_threadsafe(topic.start_nowait, lambda: self._channel.append(message), refuse)
         return stop
 
     def close(self, reason: str) -> None:

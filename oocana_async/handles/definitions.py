@@ -21,6 +21,7 @@ __all__ = [
     "SecretFieldSchema",
     "VarFieldSchema",
     "VarValueDict",
+    "definition_of",
     "is_array_dict",
     "is_bin_value",
     "is_object_dict",
@@ -119,6 +120,13 @@ def media_type_of(definition: Any) -> str | None:
         return None
     media_type = schema.get("contentMediaType")
     return media_type if isinstance(media_type, str) else None
+
+
+def definition_of(handle: str, media_type: ContentMediaType | None = None) -> dict[str, Any]:
+    """Return the shortest definition of a handle, as definitions travel."""
+    if media_type is None:
+        return {"handle": handle}
+    return {"handle": handle, "json_schema": {"contentMediaType": media_type}}
 
 
 class FieldSchema(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
-"""The transport over an MQTT broker: aiomqtt subscribes, the lane publishes, the tap reads what comes unasked.
+"""The transport over an MQTT broker: one connection publishes, one reads what is for us, one what is for all.
 
-Three connections, each for what it is good at (see `lane`, `tap` and `pacing`). This is the only module that imports
+Each is made for what it is good at (see `publishing`, `subscribing` and `pacing`). This is the only module that imports
 aiomqtt.
 """
 
@@ -23,12 +23,12 @@ from oocana_async.transport.inbox import Inbox, Inboxes
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.backoff import Backoff
 from oocana_async.transport.mqtt.filters import without_covered
-from oocana_async.transport.mqtt.lane import Lane
-from oocana_async.transport.mqtt.link import Patience
-from oocana_async.transport.mqtt.tap import Tap
+from oocana_async.transport.mqtt.publishing import PublishingConnection
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
+from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 from oocana_async.transport.pacing.decisions import Notice, NoticeKind, Pacing, PacingSettings
 from oocana_async.transport.pacing.observations import read_end, read_inputs, read_response_topic
-from oocana_async.transport.pacing.paced import PacedLane, log_notice
+from oocana_async.transport.pacing.paced_publisher import PacedPublisher, log_notice
 from oocana_async.wire import topics
 from oocana_async.wire.envelope import Outgoing
 
@@ -52,7 +52,7 @@ class _Inbound:
         *,
         client_id: str,
         keep_alive: int,
-        patience: Patience,
+        timeouts: ConnectTimeouts,
         deliver: Callable[[str, bytes], None],
         on_cut: Callable[[], None],
         on_lost: Callable[[TransportError], None],
@@ -61,7 +61,7 @@ class _Inbound:
         self._broker = broker
         self._client_id = client_id
         self._keep_alive = keep_alive
-        self._patience = patience
+        self._timeouts = timeouts
         self._deliver = deliver
         self._on_cut = on_cut
         self._on_lost = on_lost
@@ -88,7 +88,7 @@ class _Inbound:
     async def _keep(self) -> None:
         """Connect again and again until that fails for too long."""
         loop = asyncio.get_running_loop()
-        within = self._patience.first
+        within = self._timeouts.first
         backoff = Backoff(loop.time(), give_up_after=within)
         while True:
             started = loop.time()
@@ -96,7 +96,7 @@ class _Inbound:
             if self._client is not None:
                 self._connection_lost(fault)
                 if loop.time() - started >= _STABLE_AFTER:
-                    within = self._patience.again
+                    within = self._timeouts.again
                     backoff = Backoff(loop.time(), give_up_after=within)
             if (delay := backoff.delay(loop.time())) is None:
                 self._give_up(f"cannot reach the broker at {self._broker} within {within:g} s: {fault}", fault)
@@ -129,7 +129,7 @@ class _Inbound:
     def _new_client(self) -> aiomqtt.Client:
         deliver = self._deliver
 
-        class Hand(asyncio.Queue[aiomqtt.Message]):
+        class DirectDelivery(asyncio.Queue[aiomqtt.Message]):
             """Hands each message over at once; aiomqtt's own iterator makes a task for each."""
 
             def put_nowait(self, item: aiomqtt.Message) -> None:
@@ -141,12 +141,12 @@ class _Inbound:
             username=self._broker.username,
             password=self._broker.password,
             identifier=self._client_id,
-            queue_type=Hand,
+            queue_type=DirectDelivery,
             clean_session=True,
             keepalive=self._keep_alive,
             tls_context=self._broker.tls,
             socket_options=_NODELAY,
-            timeout=self._patience.attempt,
+            timeout=self._timeouts.attempt,
         )
 
     async def _ask(self, client: aiomqtt.Client) -> None:
@@ -225,11 +225,11 @@ class MqttTransport(Transport):
 
     Args:
         broker: address as the engine passes it, or a Broker.
-        client_id: name on the broker; the lane and the tap append `-out` and `-tap`.
-        session_id: only messages of this session are taken from the tap, empty for those of all sessions.
+        client_id: name on the broker; the other two connections append `-out` and `-broadcasts`.
+        session_id: only broadcasts of this session are taken, empty for those of all sessions.
         wanted: looks at the bytes of a message on `report` and says whether subscribers get it, None for all.
         pacing: windows and deadlines, see `PacingSettings`.
-        patience: how long to try to connect.
+        timeouts: how long to try to connect.
         keep_alive: seconds between signs of life on each connection.
         close_within: seconds that `aclose()` may wait for acknowledgements.
         max_messages: messages that the broker may not have acknowledged.
@@ -246,7 +246,7 @@ class MqttTransport(Transport):
         session_id: str = "",
         wanted: Callable[[bytes], bool] | None = None,
         pacing: PacingSettings | None = None,
-        patience: Patience | None = None,
+        timeouts: ConnectTimeouts | None = None,
         keep_alive: int = 60,
         close_within: float = 5.0,
         max_messages: int = 4096,
@@ -262,51 +262,51 @@ class MqttTransport(Transport):
         self._on_notice = on_notice or log_notice
         self._on_lost = on_lost
         self._pacing = Pacing(secrets.token_hex(4), pacing)
-        patience = patience or Patience()
-        self._lane = Lane(
+        timeouts = timeouts or ConnectTimeouts()
+        self._publishing = PublishingConnection(
             self.broker,
             client_id=f"{client_id}-out",
             max_messages=max_messages,
             max_bytes=max_bytes,
             keep_alive=keep_alive,
-            patience=patience,
+            timeouts=timeouts,
             on_reconnect=self._doubled,
             on_lost=self._lost,
         )
-        self._out = PacedLane(self._lane, self._pacing, on_notice=self._on_notice)
-        self._tap = Tap(
+        self._out = PacedPublisher(self._publishing, self._pacing, on_notice=self._on_notice)
+        self._broadcasts = SubscribingConnection(
             self.broker,
-            client_id=f"{client_id}-tap",
-            deliver=self._tapped,
+            client_id=f"{client_id}-broadcasts",
+            deliver=self._broadcast_arrived,
             wanted=self._is_ours if session_id else None,
             keep_alive=keep_alive,
-            patience=patience,
-            on_reconnect=self._tap_again,
+            timeouts=timeouts,
+            on_reconnect=self._broadcasts_again,
             on_lost=self._lost,
         )
         self._inbound = _Inbound(
             self.broker,
             client_id=client_id,
             keep_alive=keep_alive,
-            patience=patience,
+            timeouts=timeouts,
             deliver=self._arrived,
             on_cut=self._cut,
             on_lost=self._lost,
         )
         self._session_bytes = session_id.encode()
-        self._tap_opening: asyncio.Task[Tap] | None = None
-        self._tap_filters: Counter[str] = Counter()
+        self._broadcasts_opening: asyncio.Task[SubscribingConnection] | None = None
+        self._broadcast_filters: Counter[str] = Counter()
         self._inboxes = Inboxes()
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        """Connect the lane and the subscriptions; the tap connects when it is needed.
+        """Connect for publishing and subscribing; the connection for broadcasts is made when it is needed.
 
         Raises:
             ConnectionLostError: The broker refused the login or could not be reached in time.
         """
         try:
-            await self._lane.open()
+            await self._publishing.open()
             await self._inbound.open()
             if self._session_id and self._pacing.settings.enabled:
                 await self._inbound.subscribe((topics.responses(self._session_id),))
@@ -350,8 +350,8 @@ class MqttTransport(Transport):
     async def subscribe(self, *filters: str) -> Subscription:
         """Subscribe to topic filters; returns when the broker has granted them.
 
-        `report`, `executor/...` and `session/{session_id}` are read through the tap, `report` at QoS 0; all others at
-        QoS 1. Order is kept among the filters of the tap, and among the others.
+        `report`, `executor/...` and `session/{session_id}` are broadcasts, `report` at QoS 0; all others come at
+        QoS 1. Order is kept among the broadcasts, and among the others.
 
         Raises:
             ClosedError: After `aclose()`.
@@ -360,12 +360,12 @@ class MqttTransport(Transport):
         """
         self._check()
         inbox = self._inboxes.open(filters, self._forget)
-        tapped = tuple(name for name in filters if _is_for_tap(name))
-        rest = tuple(name for name in filters if name not in tapped)
-        self._tap_filters.update(tapped)
+        broadcasts = tuple(name for name in filters if _is_broadcast(name))
+        rest = tuple(name for name in filters if name not in broadcasts)
+        self._broadcast_filters.update(broadcasts)
         try:
-            if tapped:
-                await self._subscribe_tap(tapped)
+            if broadcasts:
+                await self._subscribe_broadcasts(broadcasts)
             if rest:
                 await self._inbound.subscribe(rest)
         except BaseException:
@@ -373,24 +373,26 @@ class MqttTransport(Transport):
             raise
         return inbox
 
-    async def _subscribe_tap(self, filters: tuple[str, ...]) -> None:
-        if self._tap_opening is None:
-            self._tap_opening = asyncio.get_running_loop().create_task(self._tap.open(), name="tap opening")
-        await asyncio.shield(self._tap_opening)
-        await self._tap.subscribe({name: 0 if name == topics.REPORT else 1 for name in filters})
+    async def _subscribe_broadcasts(self, filters: tuple[str, ...]) -> None:
+        if self._broadcasts_opening is None:
+            self._broadcasts_opening = asyncio.get_running_loop().create_task(
+                self._broadcasts.open(), name="opening for broadcasts"
+            )
+        await asyncio.shield(self._broadcasts_opening)
+        await self._broadcasts.subscribe({name: 0 if name == topics.REPORT else 1 for name in filters})
         if topics.REPORT in filters:
             self._pacing.report.watched = True
 
     def _forget(self, inbox: Inbox) -> None:
-        tapped = tuple(name for name in inbox.filters if _is_for_tap(name))
-        self._inbound.forget(tuple(name for name in inbox.filters if name not in tapped))
-        self._tap_filters.subtract(tapped)
-        gone = tuple(name for name in tapped if not self._tap_filters[name])
+        broadcasts = tuple(name for name in inbox.filters if _is_broadcast(name))
+        self._inbound.forget(tuple(name for name in inbox.filters if name not in broadcasts))
+        self._broadcast_filters.subtract(broadcasts)
+        gone = tuple(name for name in broadcasts if not self._broadcast_filters[name])
         if topics.REPORT in gone:
             self._pacing.report.watched = False
             self._pacing.report.clear()
         if gone and not self._closed:
-            self._tap.unsubscribe(*gone)
+            self._broadcasts.unsubscribe(*gone)
 
     # --- what arrives -------------------------------------------------------------------------------------------------
 
@@ -410,8 +412,8 @@ class MqttTransport(Transport):
                 self._out.pump_later()
         self._inboxes.dispatch(topic, payload)
 
-    def _tapped(self, topic: str, payload: bytes) -> None:
-        """Take a message of the tap."""
+    def _broadcast_arrived(self, topic: str, payload: bytes) -> None:
+        """Take a message of the connection for broadcasts."""
         if topic == topics.REPORT:
             if self._pacing.echo(payload, asyncio.get_running_loop().time()):
                 if self._pacing.held:
@@ -436,7 +438,7 @@ class MqttTransport(Transport):
         self._pacing.subscriptions_cut()
         self._out.pump_later()
 
-    def _tap_again(self) -> None:
+    def _broadcasts_again(self) -> None:
         self._pacing.report.clear()  # echoes of the meantime never come
         self._out.pump_later()
 
@@ -466,30 +468,30 @@ class MqttTransport(Transport):
         try:
             await self._out.drain(self._close_within / 2)
             self._out.stop()
-            await self._lane.aclose(self._close_within / 2)
+            await self._publishing.aclose(self._close_within / 2)
         finally:
             await self._inboxes.aclose()
-            await self._close_tap()
+            await self._close_broadcasts()
             await self._inbound.aclose()
 
-    async def _close_tap(self) -> None:
-        if self._tap_opening is not None and not self._tap_opening.done():
-            self._tap_opening.cancel()
-            await asyncio.wait([self._tap_opening])
-        await self._tap.aclose()
+    async def _close_broadcasts(self) -> None:
+        if self._broadcasts_opening is not None and not self._broadcasts_opening.done():
+            self._broadcasts_opening.cancel()
+            await asyncio.wait([self._broadcasts_opening])
+        await self._broadcasts.aclose()
 
     def statistics(self) -> Mapping[str, Any]:
         """State and counters, for people."""
         return {
             "transport": "mqtt",
-            "lane": self._lane.statistics(),
-            "tap": self._tap.statistics(),
+            "publishing": self._publishing.statistics(),
+            "broadcasts": self._broadcasts.statistics(),
             "pacing": self._pacing.statistics(),
             "subscriptions": {"filters": len(self._inboxes), "reconnects": self._inbound.reconnects},
         }
 
 
-def _is_for_tap(name: str) -> bool:
+def _is_broadcast(name: str) -> bool:
     """Say whether a topic carries more than what its reader has asked for.
 
     Bursts of run_block must not stand in front of inputs: the broker drops what is more than 1,000 messages in front of

@@ -1,3 +1,5 @@
+"""Handle definitions: what manifests say about a handle, and what follows from it."""
+
 from __future__ import annotations
 
 from typing import Any

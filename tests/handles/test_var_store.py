@@ -1,3 +1,5 @@
+"""Objects by reference: the same object comes back, and nothing hides an earlier one."""
+
 from __future__ import annotations
 
 import threading
@@ -50,15 +52,10 @@ def test_missing_object_names_handle_type_and_producer() -> None:
     assert caught.value.handle == "table"
 
 
-def test_session_goes_without_the_others() -> None:
+def test_objects_of_two_sessions_do_not_meet() -> None:
     store = VarStore()
-    gone, kept = store.put(key(), [1]), store.put(key(session_id="S2"), [2])
-    assert store.drop_session("S1") == 1
-    assert store.drop_session("S1") == 0
-    assert store.get(kept) == [2]
-    with pytest.raises(HandleError):
-        store.get(gone)
-    assert len(store) == 1
+    references = [store.put(key(session_id=session), [session]) for session in ("S1", "S2")]
+    assert [store.get(reference) for reference in references] == [["S1"], ["S2"]]
 
 
 def test_object_kept_under_a_foreign_reference_is_found() -> None:

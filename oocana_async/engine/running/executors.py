@@ -11,7 +11,7 @@ from oocana_async.wire.messages.session import ExecutorReady
 
 __all__ = ["Executors", "Spawner"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 READY_TIMEOUT = 30.0
 """Seconds that an executor may take to announce itself; generous, because it shares the machine with its blocks."""
@@ -127,8 +127,8 @@ class Executors:
             try:
                 spec = self._scopes.spec(scope, node_id, lambda reason: self._on_exit(identifier, reason))
                 await self._host.start(spec)
-            except Exception as error:  # noqa: BLE001 - whatever the reason, the jobs must end with it
-                _log.warning("executor %s cannot be started", identifier, exc_info=True)
+            except Exception as error:  # whatever the reason, the jobs must end with it
+                logger.warning("executor %s cannot be started", identifier, exc_info=True)
                 self._give_up(identifier, f"Failed to spawn python-executor. {error}")
 
         self._spawner.spawn(f"start executor {identifier}", start)

@@ -19,7 +19,7 @@ from oocana_async.wire.messages.session import decode_session
 
 __all__ = ["Intake"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _SLICE = 256
 """Messages that are handled before the loop gets its turn."""
@@ -71,7 +71,7 @@ class Intake:
         try:
             message = decode_session(payload)
         except (msgspec.DecodeError, RecursionError) as error:
-            _log.warning("%s: message skipped: %s", topics.session(runner.session_id), error)
+            logger.warning("%s: message skipped: %s", topics.session(runner.session_id), error)
             return
         if message is None or message.session_id != runner.session_id or runner.outcome is not None:
             return

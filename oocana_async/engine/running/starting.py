@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from oocana_async.engine.checks.unsupported import hidden_source, obstacle
 from oocana_async.engine.flow.actions import StartJob
 from oocana_async.engine.flow.flow_state import FlowState
 from oocana_async.engine.flow.plan import FlowPlan, NodePlan, TaskWire
-from oocana_async.engine.graph.conditions import choose
+from oocana_async.engine.graph.conditions import evaluate
 from oocana_async.engine.graph.graph import Graph, SlotBlock, SubflowBlock
 from oocana_async.engine.hosts.scopes import RunScope, ScopeMap
 from oocana_async.engine.manifests.blocks import (
@@ -36,8 +36,6 @@ __all__ = ["MAX_DEPTH", "Starter"]
 
 MAX_DEPTH = 50
 """A job with so many levels in its stacks is not run (flow-format.md 5.8)."""
-
-_decode = msgspec.json.decode
 
 
 class Starter:
@@ -97,20 +95,20 @@ class Starter:
         if timeout is not None:
             job.cancel_timer = runner.spawner.call_later(timeout, lambda: runner.time_out(job, timeout))
         assert isinstance(block, TaskBlock), "services have a way of their own"
-        if block.hide_source:
-            runner.finish(job, error=_hidden(block))
+        refusal = hidden_source(block) or obstacle(block, os.environ)
+        if refusal is not None:
+            runner.finish(job, error=str(refusal))
         elif isinstance(block.executor, PythonExecutor):
             self._dispatch(job, wire, block, scope, own_node)
         elif isinstance(block.executor, ShellExecutor):
             shell = ShellJob(self._runner, job, block, self._env)
             job.stop = runner.spawner.spawn(f"shell {job.job_id}", shell.run)
-        elif isinstance(block.executor, ConnectorExecutor):
+        else:
+            assert isinstance(block.executor, ConnectorExecutor), "others are refused above"
             action, outputs = block.executor.action, tuple(block.outputs_def or ())
             job.stop = runner.spawner.spawn(
                 f"connector {job.job_id}", lambda: call_connector(runner, job, action, outputs, timeout)
             )
-        else:
-            runner.finish(job, error=f"The embedded engine has no {block.executor.name} executor.")
 
     def run_flow(self, job: Job, graph: Graph, scope: RunScope, outer: RunScope) -> None:
         """Run a graph as a job of another flow."""
@@ -174,12 +172,8 @@ class Starter:
         runner.executors.dispatch(flow.scope, None, job.job_id, topics.run_service_block(), encode_message(payload))
 
     def _start_condition(self, flow: FlowRun, job: Job, node: NodePlan) -> None:
-        block, given = node.node.block, job.inputs or {}
-        assert isinstance(block, ConditionBlock)
         self._runner.begin(job)
-        handle = choose(block, {name: _decode(value) for name, value in given.items()})
-        first = next(iter(node.node.inputs_def or ()), None)
-        result = {handle: given[first]} if handle is not None and first in given else None
+        result = evaluate(node.node, job.inputs or {})
         self._runner.report.block_finished(job, result, None)
         self._runner.end(job, result, instant=result is None)
 
@@ -197,8 +191,3 @@ class Starter:
             identifier=job.identifier,
         )
         runner.executors.dispatch(scope, own_node, job.job_id, topics.run_block(), encode_message(payload))
-
-
-def _hidden(block: TaskBlock) -> str:
-    where = block.path or block.directory
-    return f"{where} belongs to a package with hidden source; it runs on a remote service only, not in this process."

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from oocana_async.errors import ClosedError
 from oocana_async.executor.threads.block_loop import RESPONSIVE, BlockLoop
-from oocana_async.executor.threads.code_location import CodeLocation, place_of_thread
-from oocana_async.executor.threads.loop_job import LoopJob, SeeOff, find_owner
-from oocana_async.executor.threads.returns import Returns
+from oocana_async.executor.threads.code_location import CodeLocation, location_of_thread
+from oocana_async.executor.threads.io_loop_calls import IoLoopCalls
+from oocana_async.executor.threads.loop_job import LeftoverTasks, LoopJob, find_owner
 
 T = TypeVar("T")
 
@@ -32,13 +32,13 @@ class HeldLoop(NamedTuple):
 
     Attributes:
         job_id: the job, empty if it cannot be told.
-        place: where its code is, as well as that can be told.
+        location: where its code is, as well as that can be told.
         seconds: for how long.
         waiting: how many other jobs wait.
     """
 
     job_id: str
-    place: CodeLocation | None
+    location: CodeLocation | None
     seconds: float
     waiting: int
 
@@ -49,12 +49,12 @@ class StuckThread(NamedTuple):
     Attributes:
         name: its name.
         job_ids: the jobs in it.
-        place: where it is.
+        location: where it is.
     """
 
     name: str
     job_ids: tuple[str, ...]
-    place: CodeLocation | None
+    location: CodeLocation | None
 
 
 class BlockLoops:
@@ -91,7 +91,7 @@ class BlockLoops:
         self._where: dict[LoopJob, BlockLoop] = {}
         # Unbounded: one entry per job that no loop can start. Drained by the first loops that reach their selector.
         self._stranded: deque[LoopJob] = deque()
-        self._returns = Returns()
+        self._io_loop = IoLoopCalls()
         self._watch: asyncio.TimerHandle | None = None
         self._left: dict[BlockLoop, asyncio.Future[None]] = {}
         self._closed = False
@@ -114,10 +114,10 @@ class BlockLoops:
         """
         if self._closed:
             raise ClosedError("the block loops are closed and take no more jobs")
-        returned = self._returns.bind().create_future()
+        returned = self._io_loop.bind().create_future()
         job = LoopJob(factory, context, job_id, returned)
         self._jobs[job_id] = job
-        self._place(job)
+        self._assign(job)
         try:
             await returned
         except asyncio.CancelledError:
@@ -164,7 +164,7 @@ class BlockLoops:
         await _wait([job.returned for job in jobs], end)
         for loop in self._loops:
             if loop not in self._left:
-                self._left[loop] = self._returns.bind().create_future()
+                self._left[loop] = self._io_loop.bind().create_future()
                 loop.close_nowait()
         await _wait(list(self._left.values()), end)
         if self._watch is not None:
@@ -181,14 +181,14 @@ class BlockLoops:
         self._idle.clear()
         return [
             StuckThread(
-                loop.name, tuple(sorted(job.job_id for job in tuple(loop.running))), place_of_thread(loop.thread)
+                loop.name, tuple(sorted(job.job_id for job in tuple(loop.running))), location_of_thread(loop.thread)
             )
             for loop in stuck
         ]
 
     # -- where a job goes; all on the I/O loop ----------------------------------------------------------------------
 
-    def _place(self, job: LoopJob) -> None:
+    def _assign(self, job: LoopJob) -> None:
         loop = self._pick()
         if loop is None:
             self._stranded.append(job)
@@ -218,7 +218,7 @@ class BlockLoops:
             f"oocana-block-loop-{len(self._loops) + 1}",
             stranded=self._stranded,
             ended=self._ended,
-            see_off=self._see_off,
+            leftovers_of=self._leftovers_of,
             left=self._thread_left,
         )
         self._loops.append(loop)
@@ -245,11 +245,11 @@ class BlockLoops:
 
     # -- told by block loops ------------------------------------------------------------------------------------------
 
-    def _see_off(self, job: LoopJob) -> SeeOff:
-        return SeeOff(job, grace=self._leftover_grace, cancel_grace=CANCEL_GRACE, report=self._on_leftover)
+    def _leftovers_of(self, job: LoopJob) -> LeftoverTasks:
+        return LeftoverTasks(job, grace=self._leftover_grace, cancel_grace=CANCEL_GRACE, report=self._on_leftover)
 
     def _ended(self, loop: BlockLoop, job: LoopJob) -> None:
-        self._returns.post_nowait(lambda: self._arrive(loop, job))
+        self._io_loop.post_nowait(lambda: self._arrive(loop, job))
 
     def _arrive(self, loop: BlockLoop, job: LoopJob) -> None:
         loop.ended += 1
@@ -263,7 +263,7 @@ class BlockLoops:
             self._idle.append(loop)
 
     def _thread_left(self, loop: BlockLoop) -> None:
-        self._returns.post_nowait(lambda: self._mark_left(loop))
+        self._io_loop.post_nowait(lambda: self._mark_left(loop))
 
     def _mark_left(self, loop: BlockLoop) -> None:
         future = self._left.get(loop)
@@ -304,7 +304,7 @@ class BlockLoops:
         loop.assigned -= len(jobs)
         for job in jobs:
             self._where.pop(job, None)
-            self._place(job)
+            self._assign(job)
 
     def _name_holder(self, loop: BlockLoop) -> None:
         since, seconds = loop.busy_since, loop.held_for()
@@ -313,8 +313,8 @@ class BlockLoops:
             return
         loop.held_reported = since
         owner = find_owner(tuple(loop.running), loop.loop)
-        place = place_of_thread(loop.thread)
-        self._on_held(HeldLoop("" if owner is None else owner.job_id, place, seconds, waiting))
+        location = location_of_thread(loop.thread)
+        self._on_held(HeldLoop("" if owner is None else owner.job_id, location, seconds, waiting))
 
 
 async def _wait(futures: list[asyncio.Future[None]], end: float) -> None:

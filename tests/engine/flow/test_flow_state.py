@@ -248,7 +248,7 @@ def test_failing_node_ends_the_flow() -> None:
     play = Play(node("a"), node("c"))
     play.start()
     assert play.end("a1", error="boom") == []
-    assert play.finish == FinishFlow("job1", "a", "boom")
+    assert play.finish == FinishFlow("a", "boom")
     assert play.state.is_over
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw
 
-from oocana_async.engine.checks.support import BASE_URL_VARIABLE
+from oocana_async.engine.checks.unsupported import BASE_URL_VARIABLE
 from oocana_async.engine.running.jobs import Job, nothing
 from oocana_async.engine.running.outside.off_loop import call_off_loop
 from oocana_async.wire.messages.shared import RawMap

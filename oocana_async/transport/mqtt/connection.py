@@ -9,14 +9,13 @@ import socket
 from collections.abc import Callable
 from typing import Any, Self, cast
 
-import msgspec
-
 from oocana_async.errors import ClosedError, ConnectionLostError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.backoff import Backoff
 from oocana_async.transport.mqtt.client import BrokerRefusedError, ClientMachine
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
-__all__ = ["Link", "Patience"]
+__all__ = ["BrokerConnection"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,25 +24,11 @@ _STABLE_AFTER = 1.0  # seconds; a connection that breaks sooner counts as a fail
 _CLOSE_WITHIN = 1.0  # seconds for the last bytes to leave
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to try.
+class _ByteStream(asyncio.Protocol):
+    """Hands the events of one byte stream to the connection, as long as it is the connection's current one."""
 
-    Attributes:
-        first: seconds to reach the broker for the first time.
-        again: seconds to reach it again after the connection broke.
-        attempt: seconds for one attempt, login included.
-    """
-
-    first: float = 5.0
-    again: float = 30.0
-    attempt: float = 10.0
-
-
-class _Wire(asyncio.Protocol):
-    """Hands the events of one byte stream to the link, as long as it is the link's current one."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: BrokerConnection) -> None:
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self.accepted: asyncio.Future[None] = self._loop.create_future()
@@ -56,17 +41,17 @@ class _Wire(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=_HIGH_WATER)
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._link.stream_opened(self)
+        self._connection.stream_opened(self)
 
     def data_received(self, data: bytes) -> None:
-        self._link.stream_received(self, data)
+        self._connection.stream_received(self, data)
 
     def pause_writing(self) -> None:
         self.paused = True
 
     def resume_writing(self) -> None:
         self.paused = False
-        self._link.stream_resumed(self)
+        self._connection.stream_resumed(self)
 
     def fail(self, fault: Exception) -> None:
         """End the stream because of a fault of the peer or of the connection."""
@@ -80,10 +65,10 @@ class _Wire(asyncio.Protocol):
             self.accepted.set_exception(self.fault)
             self.accepted.exception()  # seen, whether somebody still waits for it or not
         self.closed.set_result(None)
-        self._link.stream_closed(self)
+        self._connection.stream_closed(self)
 
 
-class Link:
+class BrokerConnection:
     """Keeps a client machine connected.
 
     Owns one task while it is open, which opens the connection again; `aclose()` ends it. Everything runs on the loop
@@ -93,7 +78,7 @@ class Link:
         machine: the client machine to drive.
         broker: where to connect to.
         name: names the task and the log lines.
-        patience: how long to try.
+        timeouts: how long to try.
         on_event: called after each event that may have changed the machine or made room for writing; must not raise.
         on_reconnect: called when the connection stands again after it broke.
         on_lost: called once, when trying is given up.
@@ -105,7 +90,7 @@ class Link:
         broker: Broker,
         *,
         name: str,
-        patience: Patience,
+        timeouts: ConnectTimeouts,
         on_event: Callable[[], None],
         on_reconnect: Callable[[], None],
         on_lost: Callable[[TransportError], None],
@@ -115,11 +100,11 @@ class Link:
         self.reconnects = 0
         self.failure: TransportError | None = None
         self._machine = machine
-        self._patience = patience
+        self._timeouts = timeouts
         self._on_event = on_event
         self._on_reconnect = on_reconnect
         self._on_lost = on_lost
-        self._wire: _Wire | None = None
+        self._stream: _ByteStream | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._broken = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -129,9 +114,9 @@ class Link:
     # --- opening ------------------------------------------------------------------------------------------------------
 
     async def open(self) -> Self:
-        """Connect and log in; the link keeps itself connected from then on.
+        """Connect and log in; the connection keeps itself connected from then on.
 
-        Waits at most `patience.first` seconds. Cancelling it leaves nothing open.
+        Waits at most `timeouts.first` seconds. Cancelling it leaves nothing open.
 
         Raises:
             BrokerRefusedError: The broker does not want this client, and trying again cannot help.
@@ -140,7 +125,7 @@ class Link:
         if self._closed:
             raise ClosedError(f"{self.name} was closed")
         loop = asyncio.get_running_loop()
-        await self._connect(Backoff(loop.time(), give_up_after=self._patience.first), self._patience.first)
+        await self._connect(Backoff(loop.time(), give_up_after=self._timeouts.first), self._timeouts.first)
         self._keeper = loop.create_task(self._keep(), name=f"{self.name} keeper")
         return self
 
@@ -148,7 +133,7 @@ class Link:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                return await self._attempt(min(self._patience.attempt, within))
+                return await self._attempt(min(self._timeouts.attempt, within))
             except BrokerRefusedError as error:
                 if error.permanent:
                     raise
@@ -165,19 +150,19 @@ class Link:
 
     async def _attempt(self, within: float) -> None:
         loop = asyncio.get_running_loop()
-        wire = _Wire(self)
+        stream = _ByteStream(self)
         try:
             async with asyncio.timeout(within):
-                await loop.create_connection(lambda: wire, self.broker.host, self.broker.port, ssl=self.broker.tls)
-                await wire.accepted
+                await loop.create_connection(lambda: stream, self.broker.host, self.broker.port, ssl=self.broker.tls)
+                await stream.accepted
         except BaseException:
-            if wire.transport is not None:
-                wire.transport.abort()
-                await wire.closed
+            if stream.transport is not None:
+                stream.transport.abort()
+                await stream.closed
             raise
         self._opened_at = loop.time()
         self._broken.clear()
-        if wire.closed.done():  # accepted and closed in one go
+        if stream.closed.done():  # accepted and closed in one go
             self._broken.set()
 
     async def _keep(self) -> None:
@@ -187,11 +172,11 @@ class Link:
         while True:
             await self._broken.wait()
             if backoff is None or loop.time() - self._opened_at >= _STABLE_AFTER:
-                backoff = Backoff(loop.time(), give_up_after=self._patience.again)
+                backoff = Backoff(loop.time(), give_up_after=self._timeouts.again)
             elif (delay := backoff.delay(loop.time())) is not None:
                 await asyncio.sleep(delay)
             try:
-                await self._connect(backoff, self._patience.again)
+                await self._connect(backoff, self._timeouts.again)
             except TransportError as error:
                 self._give_up(error)
                 return
@@ -207,59 +192,59 @@ class Link:
 
     # --- the stream ---------------------------------------------------------------------------------------------------
 
-    def stream_opened(self, wire: _Wire) -> None:
+    def stream_opened(self, stream: _ByteStream) -> None:
         """Introduce the client on a fresh stream."""
-        self._wire = wire
-        self.write(self._machine.connect(wire._loop.time()))  # noqa: SLF001 - two halves of one thing
+        self._stream = stream
+        self.write(self._machine.connect(stream._loop.time()))  # noqa: SLF001 - two halves of one thing
 
-    def stream_received(self, wire: _Wire, data: bytes) -> None:
+    def stream_received(self, stream: _ByteStream, data: bytes) -> None:
         """Hand bytes to the machine and write its answer."""
-        if wire is not self._wire:
+        if stream is not self._stream:
             return
         try:
-            answer = self._machine.receive(data, wire._loop.time())  # noqa: SLF001 - two halves of one thing
+            answer = self._machine.receive(data, stream._loop.time())  # noqa: SLF001 - two halves of one thing
         except TransportError as error:
-            wire.fail(error)
+            stream.fail(error)
             return
         self.write(answer)
-        if self._machine.connected and not wire.accepted.done():
-            wire.accepted.set_result(None)
+        if self._machine.connected and not stream.accepted.done():
+            stream.accepted.set_result(None)
         self._on_event()
         self.arm()
 
-    def stream_resumed(self, wire: _Wire) -> None:
+    def stream_resumed(self, stream: _ByteStream) -> None:
         """Go on writing."""
-        if wire is self._wire:
+        if stream is self._stream:
             self._on_event()
 
-    def stream_closed(self, wire: _Wire) -> None:
+    def stream_closed(self, stream: _ByteStream) -> None:
         """Note the end of the current stream and wake the keeper."""
-        if wire is not self._wire:
+        if stream is not self._stream:
             return
-        self._wire = None
+        self._stream = None
         self._machine.connection_lost()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._closed and wire.accepted.exception() is None:
-            logger.warning("%s: connection to %s broke: %s", self.name, self.broker, wire.fault)
+        if not self._closed and stream.accepted.exception() is None:
+            logger.warning("%s: connection to %s broke: %s", self.name, self.broker, stream.fault)
         self._broken.set()
 
     def is_backlogged(self) -> bool:
         """Say whether bytes that are written now would pile up, or have nowhere to go."""
-        return self._wire is None or self._wire.paused
+        return self._stream is None or self._stream.paused
 
     def write(self, data: bytes) -> None:
         """Write bytes to the current stream; the one place where bytes leave."""
-        if data and self._wire is not None and self._wire.transport is not None:
-            self._wire.transport.write(data)
+        if data and self._stream is not None and self._stream.transport is not None:
+            self._stream.transport.write(data)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def arm(self) -> None:
         """See to it that the machine is called at its deadline; a timer that is early re-arms itself."""
         deadline = self._machine.deadline()
-        if deadline is None or self._wire is None:
+        if deadline is None or self._stream is None:
             return
         if self._timer is not None:
             if self._timer.when() <= deadline:
@@ -269,12 +254,12 @@ class Link:
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._wire is None:
+        if self._stream is None:
             return
         try:
             self.write(self._machine.on_time(asyncio.get_running_loop().time()))
         except TransportError as error:
-            self._wire.fail(error)
+            self._stream.fail(error)
             return
         self.arm()
 
@@ -288,17 +273,17 @@ class Link:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
-        wire = self._wire
+        stream = self._stream
         self.write(self._machine.disconnect())
-        if wire is None or wire.transport is None:
+        if stream is None or stream.transport is None:
             return
-        wire.transport.close()
+        stream.transport.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_WITHIN):
-                await asyncio.shield(wire.closed)
-        if not wire.closed.done():
-            wire.transport.abort()
-            await wire.closed
+                await asyncio.shield(stream.closed)
+        if not stream.closed.done():
+            stream.transport.abort()
+            await stream.closed
 
     def statistics(self) -> dict[str, Any]:
         """Counters, for people."""

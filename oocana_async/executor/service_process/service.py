@@ -10,16 +10,17 @@ from typing import Any, Self
 
 import msgspec
 
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.sender import Sender
 from oocana_async.channel.throttle import Clock, Timer
 from oocana_async.errors import ScriptletError, TransportError
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.services.context import ServiceContext
-from oocana_async.executor.services.front_end import FrontEndMessages
-from oocana_async.executor.services.handlers import Readiness
+from oocana_async.executor.service_process.front_end import FrontEndMessages
+from oocana_async.executor.service_process.handlers import Readiness
+from oocana_async.executor.service_process.main_function import MainFunction
+from oocana_async.executor.service_process.registration import ServiceContext
+from oocana_async.executor.service_process.service_jobs import ServiceJobs
 from oocana_async.executor.services.lifetime import Lifetime, StopAt
-from oocana_async.executor.services.main_function import MainFunction
-from oocana_async.executor.services.service_jobs import ServiceJobs
 from oocana_async.executor.services.service_messages import (
     Ended,
     ServiceJob,
@@ -37,7 +38,7 @@ from oocana_async.wire.messages.services import decode_service_message
 
 __all__ = ["Service", "ServiceIdentity"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STATUS_INTERVAL = 5.0
 """Seconds between two messages on `service/report/status` (protocol.md 6.2)."""
@@ -78,7 +79,8 @@ class Service:
         self._runtime = runtime
         self._clock = clock
         self._topics = ServiceTopics(identity.session_id, identity.service_hash)
-        self._channel = Outbox(transport)
+        self._channel = Channel()
+        self._sender = Sender(self._channel, transport)
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[str] = self._loop.create_future()
         self._lifetime = Lifetime(identity.stop_at, identity.keep_alive)
@@ -97,7 +99,7 @@ class Service:
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        await self._channel.__aenter__()
+        await self._sender.__aenter__()
         self._subscription = await self._transport.subscribe(
             self._topics.run(self.identity.instance),
             self._topics.ping,
@@ -152,7 +154,7 @@ class Service:
         if self._subscription is not None:
             await self._subscription.aclose()
         with contextlib.suppress(TransportError):
-            await self._channel.aclose()
+            await self._sender.aclose()
 
     # -- what comes in ------------------------------------------------------------------------------------------
 
@@ -181,7 +183,7 @@ class Service:
                 case _:
                     await self._take_job(decode_job(message.payload))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("skipped a message on %s that cannot be read: %s", message.topic, error)
+            logger.warning("skipped a message on %s that cannot be read: %s", message.topic, error)
 
     def _take_front_end(self, payload: bytes) -> None:
         message = decode_service_message(payload)
@@ -226,7 +228,7 @@ class Service:
         try:
             await MainFunction(self._runtime, job.payload, self._context).run(self._on_main_returned)
         except ScriptletError as error:
-            log.error("the main function failed: %s", error)
+            logger.error("the main function failed: %s", error)
             if not self._context.is_ready:
                 self.has_failed = True
                 self._readiness.fail(str(error))
@@ -236,7 +238,7 @@ class Service:
     def _on_main_returned(self) -> None:
         if not self._context.is_ready:
             text = "the main function of the service has returned, but no block_handler is ready; the job waits for one"
-            log.warning("%s", text)
+            logger.warning("%s", text)
             for jobs in self._sessions.values():
                 jobs.warn_all(text)
 

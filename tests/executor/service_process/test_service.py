@@ -11,7 +11,8 @@ from oocana_async.executor.services.lifetime import StopAt
 from oocana_async.testing.clock import ManualClock
 
 if TYPE_CHECKING:
-    from tests.executor.services.conftest import Engine, Serve
+    from tests.executor.service_process.conftest import Serve
+    from tests.executor.small_engine import Engine
 
 pytestmark = pytest.mark.anyio
 

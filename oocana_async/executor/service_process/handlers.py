@@ -7,7 +7,7 @@ import asyncio
 from oocana_async.errors import ScriptletError
 from oocana_async.executor.callee import CONTEXT_TYPES
 from oocana_async.executor.loading.calling import Call, plan_call
-from oocana_async.executor.services.context import ServiceContext
+from oocana_async.executor.service_process.registration import ServiceContext
 
 __all__ = ["HandlerCallee", "Readiness"]
 
@@ -20,11 +20,6 @@ class Readiness:
         self._error: str | None = None
         # One entry per job that waits; drained by `open` and `fail`, cancelled ones are skipped.
         self._gates: list[asyncio.Future[None]] = []
-
-    @property
-    def waiting(self) -> int:
-        """Jobs that wait."""
-        return sum(not gate.done() for gate in self._gates)
 
     def gate(self) -> asyncio.Future[None] | None:
         """Return what a job waits for, None when it need not."""

@@ -1,4 +1,4 @@
-"""The publish lane behind the pacing: asks it what may go, sends that, keeps its time."""
+"""The publishing connection behind the pacing: asks it what may go, sends that, keeps its time."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from oocana_async.errors import TransportError
-from oocana_async.transport.mqtt.lane import Lane
-from oocana_async.transport.pacing.decisions import Notice, Pacing
+from oocana_async.transport.mqtt.publishing import PublishingConnection
+from oocana_async.transport.pacing.decisions import Notice, Pacing, Publication
 from oocana_async.wire.envelope import Outgoing
 
-__all__ = ["PacedLane", "log_notice"]
+__all__ = ["PacedPublisher", "log_notice"]
 
 logger = logging.getLogger(__name__)
 
 
-class PacedLane:
-    """Publishes through a lane at the pace that a pacing allows.
+class PacedPublisher:
+    """Publishes through a connection at the pace that a pacing allows.
 
     Args:
-        lane: an open lane; whoever made it closes it.
+        publishing: an open connection; whoever made it closes it.
         pacing: what decides.
         on_notice: called with what the user should hear of.
     """
 
-    def __init__(self, lane: Lane, pacing: Pacing, *, on_notice: Callable[[Notice], None]) -> None:
-        self._lane = lane
+    def __init__(
+        self, publishing: PublishingConnection, pacing: Pacing, *, on_notice: Callable[[Notice], None]
+    ) -> None:
+        self._publishing = publishing
         self._pacing = pacing
         self._on_notice = on_notice
         self._failure: TransportError | None = None
@@ -38,7 +40,7 @@ class PacedLane:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def publish(self, batch: Sequence[Outgoing]) -> None:
-        """Take a batch in order; waits while messages are held by the pacing or by the lane's window.
+        """Take a batch in order; waits while messages are held by the pacing or by the window of the connection.
 
         Cancelling it withdraws nothing: the whole batch has been taken.
         """
@@ -46,13 +48,13 @@ class PacedLane:
         self._pump()
         while self._pacing.held:
             await self._wait()
-        await self._lane.wait_for_room()
+        await self._publishing.wait_for_room()
 
     async def flush(self) -> None:
         """Wait until nothing is held and the broker has acknowledged everything."""
         while self._pacing.held:
             await self._wait()
-        await self._lane.flush()
+        await self._publishing.flush()
 
     async def drain(self, within: float) -> None:
         """Give the engine some seconds to take what is held, then send the rest as it is."""
@@ -90,14 +92,14 @@ class PacedLane:
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
-        wired = self._pacing.take(self._now())
+        publications = self._pacing.take(self._now())
         for notice in self._pacing.notices():
             self._on_notice(notice)
         self._arm()
         if not self._pacing.held:
             self._wake()
-        if wired:
-            self._lane.publish_nowait(wired)
+        if publications:
+            self._publishing.publish_nowait(publications)
 
     def _wake(self) -> None:
         while self._waiting:
@@ -112,9 +114,9 @@ class PacedLane:
         except TransportError as error:
             self._complain(error)
 
-    def _send(self, wired: list[tuple[str, bytes, int]]) -> None:
+    def _send(self, publications: list[Publication]) -> None:
         try:
-            self._lane.publish_nowait(wired)
+            self._publishing.publish_nowait(publications)
         except TransportError as error:
             self._complain(error)
 

@@ -14,13 +14,14 @@ from typing import Any, Self
 from oocana_async.errors import ClosedError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.codec import Connect
-from oocana_async.transport.mqtt.link import Link, Patience
+from oocana_async.transport.mqtt.connection import BrokerConnection
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 from oocana_async.transport.mqtt.subscriber import Subscriber
 
-__all__ = ["Tap"]
+__all__ = ["SubscribingConnection"]
 
 
-class Tap:
+class SubscribingConnection:
     """Subscribes, and hands over what passes its filter; use it as an async context manager.
 
     Args:
@@ -29,7 +30,7 @@ class Tap:
         deliver: called with topic and payload of each wanted message, in their order, on the loop; must not raise.
         wanted: looks at the bytes of a payload and says whether to deliver it, None to deliver all.
         keep_alive: seconds between signs of life.
-        patience: how long to try to connect.
+        timeouts: how long to try to connect.
         on_reconnect: called when the connection stands again after it broke; messages in between are missing.
         on_lost: called once when the broker is gone for good.
     """
@@ -42,16 +43,16 @@ class Tap:
         deliver: Callable[[str, bytes], None],
         wanted: Callable[[bytes], bool] | None = None,
         keep_alive: int = 60,
-        patience: Patience | None = None,
+        timeouts: ConnectTimeouts | None = None,
         on_reconnect: Callable[[], None] | None = None,
         on_lost: Callable[[TransportError], None] | None = None,
     ) -> None:
         self._subscriber = Subscriber(Connect(client_id, keep_alive, True, broker.username, broker.password))
-        self._link = Link(
+        self._connection = BrokerConnection(
             self._subscriber,
             broker,
-            name="tap",
-            patience=patience or Patience(),
+            name="subscribing connection",
+            timeouts=timeouts or ConnectTimeouts(),
             on_event=self._progress,
             on_reconnect=on_reconnect or _nothing,
             on_lost=self._lost,
@@ -78,7 +79,7 @@ class Tap:
         Raises:
             ConnectionLostError: The broker refused the login or could not be reached in time.
         """
-        await self._link.open()
+        await self._connection.open()
         return self
 
     async def subscribe(self, filters: Mapping[str, int]) -> None:
@@ -93,8 +94,8 @@ class Tap:
         """
         self._check()
         loop = asyncio.get_running_loop()
-        self._link.write(self._subscriber.subscribe(filters, loop.time()))
-        self._link.arm()
+        self._connection.write(self._subscriber.subscribe(filters, loop.time()))
+        self._connection.arm()
         future: asyncio.Future[None] = loop.create_future()
         self._waiting[future] = filters
         try:
@@ -106,13 +107,13 @@ class Tap:
         """Want topic filters no more; what is on its way still arrives. Does nothing after the end."""
         if not self._closed:
             now = asyncio.get_running_loop().time()
-            self._link.write(self._subscriber.unsubscribe(filters, now))
+            self._connection.write(self._subscriber.unsubscribe(filters, now))
 
     def _check(self) -> None:
-        if self._link.failure is not None:
-            raise self._link.failure
+        if self._connection.failure is not None:
+            raise self._connection.failure
         if self._closed:
-            raise ClosedError("subscribe after the tap was closed")
+            raise ClosedError("subscribe after the connection was closed")
 
     def _progress(self) -> None:
         for message in self._subscriber.take():
@@ -147,12 +148,12 @@ class Tap:
         if self._closed:
             return
         self._closed = True
-        self._fail(ClosedError("the tap was closed while subscribing"))
-        await self._link.aclose()
+        self._fail(ClosedError("the connection was closed while subscribing"))
+        await self._connection.aclose()
 
     def statistics(self) -> Mapping[str, Any]:
         """State and counters, for people."""
-        return {**self._subscriber.statistics(), **self._link.statistics(), "delivered": self._delivered}
+        return {**self._subscriber.statistics(), **self._connection.statistics(), "delivered": self._delivered}
 
 
 def _nothing() -> None:

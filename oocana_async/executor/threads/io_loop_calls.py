@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Returns:
+class IoLoopCalls:
     """Calls on the I/O loop that other threads ask for.
 
     Belongs to the first loop on which it is bound.

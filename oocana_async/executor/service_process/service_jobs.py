@@ -12,8 +12,8 @@ from oocana_async.executor.core import Executor
 from oocana_async.executor.job_run import JobRun
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorSession
-from oocana_async.executor.services.context import ServiceContext
-from oocana_async.executor.services.handlers import HandlerCallee, Readiness
+from oocana_async.executor.service_process.handlers import HandlerCallee, Readiness
+from oocana_async.executor.service_process.registration import ServiceContext
 from oocana_async.executor.services.service_messages import ServiceJob
 from oocana_async.handles.var_store import VarStore
 from oocana_async.transport.base import Transport

@@ -13,12 +13,12 @@ from oocana_async.compat.types import ServiceMessage as MessageDict
 from oocana_async.executor.loading.calling import is_coroutine_function, settle
 from oocana_async.executor.loading.tracebacks import format_exception
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.services.context import MessageCallback, ServiceContext
+from oocana_async.executor.service_process.registration import MessageCallback, ServiceContext
 from oocana_async.wire.messages.services import ServiceMessage
 
 __all__ = ["FrontEndMessages"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _JOB_ID = "message callback of the service"
 
@@ -69,4 +69,4 @@ class FrontEndMessages:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - an error of user code, SystemExit too
-            log.error("a message callback failed: %s", format_exception(error))
+            logger.error("a message callback failed: %s", format_exception(error))

@@ -7,28 +7,21 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from oocana_async.errors import ClosedError, OocanaError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.codec import Connect
-from oocana_async.transport.mqtt.link import Link, Patience
+from oocana_async.transport.mqtt.connection import BrokerConnection
 from oocana_async.transport.mqtt.publisher import Publisher
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
-__all__ = ["Lane", "Wired"]
+__all__ = ["PublishingConnection"]
 
 logger = logging.getLogger(__name__)
 
 
-class Wired(NamedTuple):
-    """One message as it goes to the broker."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-
-
-class Lane:
+class PublishingConnection:
     """A pipelined MQTT 3.1.1 publisher; use it as an async context manager.
 
     Args:
@@ -37,7 +30,7 @@ class Lane:
         max_messages: messages that may be on their way at once.
         max_bytes: bytes that may be on their way at once.
         keep_alive: seconds between signs of life.
-        patience: how long to try to connect.
+        timeouts: how long to try to connect.
         on_reconnect: called with the number of messages that are sent a second time when the connection stands again
             after it broke; what the broker had taken of them arrives twice.
         on_lost: called once when the broker is gone for good.
@@ -51,17 +44,17 @@ class Lane:
         max_messages: int = 4096,
         max_bytes: int = 16 * 1024 * 1024,
         keep_alive: int = 60,
-        patience: Patience | None = None,
+        timeouts: ConnectTimeouts | None = None,
         on_reconnect: Callable[[int], None] | None = None,
         on_lost: Callable[[TransportError], None] | None = None,
     ) -> None:
         login = Connect(client_id, keep_alive, True, broker.username, broker.password)
         self._publisher = Publisher(login, max_messages=max_messages, max_bytes=max_bytes)
-        self._link = Link(
+        self._connection = BrokerConnection(
             self._publisher,
             broker,
-            name="publish lane",
-            patience=patience or Patience(),
+            name="publishing connection",
+            timeouts=timeouts or ConnectTimeouts(),
             on_event=self._progress,
             on_reconnect=self._reconnected,
             on_lost=self._lost,
@@ -88,7 +81,7 @@ class Lane:
         Raises:
             ConnectionLostError: The broker refused the login or could not be reached in time.
         """
-        await self._link.open()
+        await self._connection.open()
         return self
 
     # --- publishing ---------------------------------------------------------------------------------------------------
@@ -155,8 +148,8 @@ class Lane:
         Raises:
             ConnectionLostError: The broker is gone for good.
         """
-        if self._link.failure is not None:
-            raise self._link.failure
+        if self._connection.failure is not None:
+            raise self._connection.failure
         mark = self._publisher.mark()
         self._write()
         if self._publisher.covered_to >= mark:
@@ -171,23 +164,23 @@ class Lane:
                 self._for_cover.remove(waiter)
 
     def _check(self) -> None:
-        if self._link.failure is not None:
-            raise self._link.failure
+        if self._connection.failure is not None:
+            raise self._connection.failure
         if self._closed:
-            raise ClosedError("publish after the lane was closed")
+            raise ClosedError("publish after the connection was closed")
 
     def _write(self) -> None:
-        link, publisher = self._link, self._publisher
-        if link.is_backlogged():
+        connection, publisher = self._connection, self._publisher
+        if connection.is_backlogged():
             return
         now = asyncio.get_running_loop().time()
         while data := publisher.data_to_send(now):
-            link.write(data)
-            if link.is_backlogged():
+            connection.write(data)
+            if connection.is_backlogged():
                 break
-        link.arm()
+        connection.arm()
 
-    # --- events of the link -------------------------------------------------------------------------------------------
+    # --- events of the connection -------------------------------------------------------------------------------------
 
     def _progress(self) -> None:
         """Write what has become possible and wake who waited for it."""
@@ -235,18 +228,20 @@ class Lane:
                 async with asyncio.timeout(timeout):
                     await self.flush()
             except TimeoutError:
-                logger.warning("publish lane: closing with messages that were not acknowledged within %g s", timeout)
+                logger.warning(
+                    "publishing connection: closing with messages that were not acknowledged within %g s", timeout
+                )
             except TransportError as error:
-                logger.warning("publish lane: closing with messages that were not acknowledged: %s", error)
+                logger.warning("publishing connection: closing with messages that were not acknowledged: %s", error)
             finally:
-                self._fail(ClosedError("the lane was closed before the broker took everything"))
-                await self._link.aclose()
+                self._fail(ClosedError("the connection was closed before the broker took everything"))
+                await self._connection.aclose()
         numbers = self._publisher.statistics()
         return int(numbers["submitted"]) - int(numbers["covered_to"])
 
     def statistics(self) -> Mapping[str, Any]:
         """State and counters, for people."""
-        return {**self._publisher.statistics(), **self._link.statistics()}
+        return {**self._publisher.statistics(), **self._connection.statistics()}
 
 
 def _wake(future: asyncio.Future[None]) -> None:

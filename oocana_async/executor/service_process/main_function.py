@@ -13,7 +13,7 @@ from oocana_async.executor.loading.calling import Call, plan_call, settle
 from oocana_async.executor.loading.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
 from oocana_async.executor.loading.tracebacks import exit_error, format_exception
 from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.services.context import ServiceContext
+from oocana_async.executor.service_process.registration import ServiceContext
 from oocana_async.wire.messages.dispatch import ServiceBlockPayload
 
 __all__ = ["MainFunction"]

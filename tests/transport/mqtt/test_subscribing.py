@@ -22,10 +22,10 @@ from oocana_async.transport.mqtt.codec import (
     Unsubscribe,
     encode,
 )
-from oocana_async.transport.mqtt.lane import Lane
-from oocana_async.transport.mqtt.link import Patience
+from oocana_async.transport.mqtt.publishing import PublishingConnection
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 from oocana_async.transport.mqtt.subscriber import Subscriber
-from oocana_async.transport.mqtt.tap import Tap
+from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 
 if TYPE_CHECKING:
     from tests.conftest import MosquittoBroker, StartBroker
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def connected(*filters: str) -> Subscriber:
-    subscriber = Subscriber(Connect("tap"))
+    subscriber = Subscriber(Connect("client"))
     subscriber.subscribe(dict.fromkeys(filters, 0), 0.0)
     subscriber.connect(0.0)
     subscriber.receive(encode(ConnAck(False, 0)), 0.0)
@@ -57,7 +57,7 @@ def test_subscription_is_in_force_after_suback() -> None:
 
 
 def test_wish_before_the_connection_is_asked_for_after_connack() -> None:
-    subscriber = Subscriber(Connect("tap"))
+    subscriber = Subscriber(Connect("client"))
     assert subscriber.subscribe({"report": 0}, 0.0) == b""
     subscriber.connect(0.0)
     assert packets(subscriber.receive(encode(ConnAck(False, 0)), 0.0)) == [Subscribe(1, (("report", 0),))]
@@ -106,7 +106,7 @@ def test_suback_that_answers_nothing() -> None:
 
 
 class Seen:
-    """What a tap delivered, and a way to wait for it."""
+    """What a subscribing connection delivered, and a way to wait for it."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
@@ -124,64 +124,67 @@ class Seen:
         return self.messages
 
 
-def tap_to(broker: MosquittoBroker | Proxy, deliver: Seen, **options: Any) -> Tap:
-    return Tap(Broker("127.0.0.1", broker.port), client_id="tap", deliver=deliver, **options)
+def subscribing_to(broker: MosquittoBroker | Proxy, deliver: Seen, **options: Any) -> SubscribingConnection:
+    return SubscribingConnection(Broker("127.0.0.1", broker.port), client_id="client", deliver=deliver, **options)
 
 
-def lane_to(broker: MosquittoBroker) -> Lane:
-    return Lane(Broker("127.0.0.1", broker.port), client_id="lane")
+def publishing_to(broker: MosquittoBroker) -> PublishingConnection:
+    return PublishingConnection(Broker("127.0.0.1", broker.port), client_id="other")
 
 
 @pytest.mark.anyio
 @pytest.mark.broker
-async def test_tap_delivers_what_passes_the_filter(broker: MosquittoBroker) -> None:
+async def test_subscribing_connection_delivers_what_passes_the_filter(broker: MosquittoBroker) -> None:
     seen = Seen()
-    async with tap_to(broker, seen, wanted=lambda payload: b"S1" in payload) as tap, lane_to(broker) as lane:
-        await tap.subscribe({"report": 0})
-        await lane.publish(
+    async with (
+        subscribing_to(broker, seen, wanted=lambda payload: b"S1" in payload) as subscribing,
+        publishing_to(broker) as publishing,
+    ):
+        await subscribing.subscribe({"report": 0})
+        await publishing.publish(
             [("report", b"S1 a", 1), ("report", b"S2 b", 1), ("other", b"S1", 1), ("report", b"S1 c", 0)]
         )
         assert await seen.until(2) == [("report", b"S1 a"), ("report", b"S1 c")]
-        assert tap.statistics()["received"] == 3
+        assert subscribing.statistics()["received"] == 3
 
 
 @pytest.mark.anyio
 @pytest.mark.broker
-async def test_tap_takes_and_drops_a_second_topic(broker: MosquittoBroker) -> None:
+async def test_subscribing_connection_takes_and_drops_a_second_topic(broker: MosquittoBroker) -> None:
     seen = Seen()
-    async with tap_to(broker, seen) as tap, lane_to(broker) as lane:
-        await tap.subscribe({"report": 0})
-        await tap.subscribe({"session/s": 1})
-        await lane.publish([("session/s", b"%d" % number, 1) for number in range(300)])
+    async with subscribing_to(broker, seen) as subscribing, publishing_to(broker) as publishing:
+        await subscribing.subscribe({"report": 0})
+        await subscribing.subscribe({"session/s": 1})
+        await publishing.publish([("session/s", b"%d" % number, 1) for number in range(300)])
         await seen.until(300)
-        tap.unsubscribe("session/s")
-        await tap.subscribe({"fence": 0})
-        await lane.publish([("session/s", b"late", 1), ("report", b"last", 1)])
+        subscribing.unsubscribe("session/s")
+        await subscribing.subscribe({"fence": 0})
+        await publishing.publish([("session/s", b"late", 1), ("report", b"last", 1)])
         assert (await seen.until(301))[-1] == ("report", b"last")
 
 
 @pytest.mark.anyio
 @pytest.mark.broker
-async def test_tap_subscribes_again_after_a_cut(broker: MosquittoBroker, proxy: Proxy) -> None:
+async def test_subscribing_connection_subscribes_again_after_a_cut(broker: MosquittoBroker, proxy: Proxy) -> None:
     seen, again = Seen(), asyncio.Event()
-    async with tap_to(proxy, seen, on_reconnect=again.set) as tap, lane_to(broker) as lane:
-        await tap.subscribe({"report": 0})
+    async with subscribing_to(proxy, seen, on_reconnect=again.set) as subscribing, publishing_to(broker) as publishing:
+        await subscribing.subscribe({"report": 0})
         proxy.cut()
         await again.wait()
-        await tap.subscribe({"fence": 0})  # granted after the others
-        await lane.publish([("report", b"a", 1)])
+        await subscribing.subscribe({"fence": 0})  # granted after the others
+        await publishing.publish([("report", b"a", 1)])
         assert await seen.until(1) == [("report", b"a")]
 
 
 @pytest.mark.anyio
 @pytest.mark.broker
-async def test_tap_of_a_broker_that_is_gone(broker: MosquittoBroker) -> None:
-    patience = Patience(first=0.2, again=0.2)
-    async with tap_to(broker, Seen(), patience=patience) as tap:
-        await tap.subscribe({"report": 0})
+async def test_subscribing_connection_of_a_broker_that_is_gone(broker: MosquittoBroker) -> None:
+    timeouts = ConnectTimeouts(first=0.2, again=0.2)
+    async with subscribing_to(broker, Seen(), timeouts=timeouts) as subscribing:
+        await subscribing.subscribe({"report": 0})
         broker.stop()
         with pytest.raises(ConnectionLostError, match="cannot reach the broker"):
-            await tap.subscribe({"more": 0})
+            await subscribing.subscribe({"more": 0})
 
 
 @pytest.mark.anyio
@@ -194,16 +197,18 @@ async def test_poison_bytes_of_a_peer_that_is_no_broker() -> None:
 
     async with await asyncio.start_server(nonsense, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        tap = Tap(Broker("127.0.0.1", port), client_id="tap", deliver=Seen(), patience=Patience(first=0.1))
+        subscribing = SubscribingConnection(
+            Broker("127.0.0.1", port), client_id="client", deliver=Seen(), timeouts=ConnectTimeouts(first=0.1)
+        )
         with pytest.raises(ConnectionLostError, match="first byte 0x48"):
-            await tap.open()
+            await subscribing.open()
 
 
 @pytest.mark.anyio
 @pytest.mark.broker
 async def test_subscribe_after_close(start_broker: StartBroker) -> None:
-    async with tap_to(start_broker(), Seen()) as tap:
+    async with subscribing_to(start_broker(), Seen()) as subscribing:
         pass
-    await tap.aclose()
+    await subscribing.aclose()
     with pytest.raises(ClosedError):
-        await tap.subscribe({"report": 0})
+        await subscribing.subscribe({"report": 0})
