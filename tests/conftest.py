@@ -35,6 +35,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep coverage out of child processes: for tests that look at what a process imports or how long it takes."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 # Runs a program until it ends or stdin does, which is also when whoever holds the other end dies, in whatever way.
 _UNTIL_STDIN_ENDS = """
 exec 3<&0
