@@ -25,11 +25,11 @@ from typing import Any
 from benchmarks._report import MEBIBYTE, Checks, Figures, arguments, machine, measure, resident_bytes
 from oocana_async.channel.bus import Bus, BusSubscription, Overflow
 from oocana_async.channel.channel import HARD_LIMIT_BYTES, Channel
+from oocana_async.channel.clock import LoopClock
 from oocana_async.channel.port import Flusher, JobPort
 from oocana_async.channel.sender import Sender
-from oocana_async.channel.throttle import LoopClock
 from oocana_async.context import Context, ContextParts
-from oocana_async.context.desk import DeskExchange
+from oocana_async.context.by_hand.desk import DeskExchange
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.sync import SyncContext
 from oocana_async.handles import BinFiles, OutputPlace, VarStore, prepare_output

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from oocana_async.cli.failures import UsageError
-from oocana_async.engine.manifests.findings import suggest
+from oocana_async.suggestions import suggest
 
 __all__ = ["CommandParser", "did_you_mean"]
 

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from oocana_async.channel.throttle import Throttle
-from oocana_async.context.desk import ThreadClock
+from oocana_async.context.by_hand.clocks import ThreadClock
 
 __all__ = ["throttle"]
 

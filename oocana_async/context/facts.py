@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from oocana_async.context.awaitables import Reply
 from oocana_async.context.host_environment import OOMOL_LLM_ENV, HostEnvironment, HostInfo
-from oocana_async.context.members import ContextCore, ContextParts
+from oocana_async.context.members import ContextCore, ContextParts, own_copy
 
 __all__ = ["FactMembers", "KeepAlive"]
 
@@ -32,6 +32,9 @@ class FactMembers(ContextCore[R]):
         super().__init__(parts)
         self._surroundings = parts.surroundings
         self._logger: logging.Logger | None = None
+        # Copies for the block, made when it first asks: most blocks never do.
+        self._inputs_def: Mapping[str, Any] | None = None
+        self._outputs_def: Mapping[str, Any] | None = None
         self._host = HostEnvironment(parts.surroundings.variables, parts.messenger.warn)
 
     @property
@@ -40,14 +43,23 @@ class FactMembers(ContextCore[R]):
         return self._parts.inputs
 
     @property
-    def inputs_def(self) -> dict[str, Any]:
-        """Definition of each input handle as a plain dict; empty when the block declares none."""
-        return self._parts.inputs_def
+    def inputs_def(self) -> Mapping[str, Any]:
+        """Definition of each input handle as a plain dict of the block's own; empty when it declares none."""
+        found = self._inputs_def
+        if found is None:
+            found = self._inputs_def = own_copy(self._parts.inputs_def)
+        return found
 
     @property
-    def outputs_def(self) -> dict[str, Any]:
-        """Definition of each output handle as a plain dict; empty when the block declares none."""
-        return self._parts.outputs_def
+    def outputs_def(self) -> Mapping[str, Any]:
+        """Definition of each output handle as a plain dict of the block's own; empty when it declares none.
+
+        What the block does with it changes nothing about how its outputs travel.
+        """
+        found = self._outputs_def
+        if found is None:
+            found = self._outputs_def = own_copy(self._parts.outputs_def)
+        return found
 
     @property
     def job_info(self) -> dict[str, str]:

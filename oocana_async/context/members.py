@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from oocana_async.context.messenger import JobMessenger, Surroundings
@@ -12,7 +13,7 @@ from oocana_async.context.requests import Exchange
 from oocana_async.errors import EncodingError
 from oocana_async.wire.encoding import encode
 
-__all__ = ["EVERY_HANDLE", "ContextCore", "ContextParts", "OutputEncoder", "encode_as"]
+__all__ = ["EVERY_HANDLE", "ContextCore", "ContextParts", "OutputEncoder", "encode_as", "own_copy"]
 
 R = TypeVar("R")
 
@@ -47,8 +48,8 @@ class ContextParts:
     Attributes:
         messenger: the way out of the job.
         inputs: resolved inputs.
-        inputs_def: definitions of the input handles.
-        outputs_def: definitions of the output handles.
+        inputs_def: definitions of the input handles; the block gets a copy.
+        outputs_def: definitions of the output handles; likewise, so that it cannot change how its outputs travel.
         surroundings: directories and variables.
         encoder: encodes values of output handles.
         exchange: where answers and events of child blocks come in.
@@ -57,8 +58,8 @@ class ContextParts:
 
     messenger: JobMessenger
     inputs: dict[str, Any]
-    inputs_def: dict[str, Any]
-    outputs_def: dict[str, Any]
+    inputs_def: Mapping[str, Any]
+    outputs_def: Mapping[str, Any]
     surroundings: Surroundings
     encoder: OutputEncoder
     exchange: Exchange
@@ -93,6 +94,15 @@ class ContextCore(ABC, Generic[R]):
     @abstractmethod
     def _sent(self) -> R:
         """Return what a call that has just sent something returns."""
+
+
+def own_copy(value: Any) -> Any:
+    """Return definitions that can be changed without effect on the given ones; what is no JSON is shared."""
+    if isinstance(value, dict):
+        return {key: own_copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [own_copy(item) for item in value]
+    return MappingProxyType(own_copy(dict(value))) if isinstance(value, MappingProxyType) else value
 
 
 def encode_as(value: Any, what: str) -> bytes:

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
+from oocana_async.channel.clock import Clock
 from oocana_async.channel.port import Flusher, JobPort
-from oocana_async.channel.throttle import Clock, Throttle
+from oocana_async.channel.throttle import Throttle
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.handles.redaction import Redactor
 from oocana_async.wire import topics

@@ -60,6 +60,8 @@ class OutputMembers(ContextCore[R]):
         head = self._heads.get(key) or self._head(key)
         if head:
             tail = b"}" if to_node is None and to_flow is None else _target_tail(to_node, to_flow)
+            if done:
+                tail = b',"done":true' + tail  # engines look at BlockFinished; readers of the older form look here
             data = self._encoder(key, value)
             if data is not None:
                 self._messenger.emit(b"".join((head, data, tail)), "output")

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.clock import Clock
 from oocana_async.context.awaitables import Reply
 from oocana_async.context.messenger import JobMessenger, decode_raw
 from oocana_async.errors import ClosedError, RequestError, RequestTimeoutError

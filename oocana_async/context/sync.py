@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from oocana_async.context import Context, ContextParts
-from oocana_async.context.facts import FactMembers
-from oocana_async.context.outputs import OutputMembers
-from oocana_async.context.questions import QuestionMembers
-from oocana_async.context.reports import ReportMembers
+from oocana_async.context import Context
+from oocana_async.context.construction import AllMembers
 
 __all__ = ["SyncContext"]
 
 
-class SyncContext(FactMembers[None], OutputMembers[None], ReportMembers[None], QuestionMembers[None]):
+class SyncContext(AllMembers[None]):
     """What a synchronous scriptlet gets: `def main(params, context: Context)`.
 
     It is an instance of `Context` for `isinstance`. Members that send return None, and block the thread only while the
     channel is above its high-water mark; cancelled while it waits, the call raises JobCancelledError, and its message
-    stays sent. Members that ask return a `Reply`: call `.result(timeout)`.
+    stays sent. Members that ask return a `Reply`: call `.result(timeout)`. It is made by hand as `Context` is.
     """
-
-    def __init__(self, parts: ContextParts | None = None, **desk: Any) -> None:
-        if parts is None:
-            from oocana_async.context.desk import desk_parts
-
-            parts = desk_parts(**desk)
-        super().__init__(parts)
 
     def _sent(self) -> None:
         messenger = self._messenger

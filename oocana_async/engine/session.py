@@ -26,6 +26,7 @@ from oocana_async.engine.running.launch import start_flow, start_task
 from oocana_async.engine.running.records import RunRecord, RunResult, Status
 from oocana_async.engine.running.report_events import Reporter
 from oocana_async.engine.running.runner import SessionOutcome, SessionRunner
+from oocana_async.engine.running.starting import Starter
 from oocana_async.engine.running.tasks import TaskOwner
 from oocana_async.engine.target import LoadedTarget, load_target, with_nodes_inputs
 from oocana_async.errors import ClosedError, EncodingError, LoadError
@@ -211,43 +212,44 @@ class Session:
         try:
             async with TaskOwner() as tasks:
                 runner = SessionRunner(
-                    self.session_id, self._bus, host, scopes, tasks, record=self._record, env=env, now_ms=now_ms
+                    self.session_id, self._bus, host, scopes, tasks, record=self._record, now_ms=now_ms
                 )
                 runner.on_outcome = self._on_outcome
                 self._runner = runner
-                await self._drive(runner, tasks, loaded)
+                await self._drive(Starter(runner, env=env), tasks, loaded)
                 assert runner.outcome is not None
         finally:
             await host.aclose()
         return runner.outcome
 
-    async def _drive(self, runner: SessionRunner, tasks: TaskOwner, loaded: LoadedTarget) -> None:
+    async def _drive(self, starter: Starter, tasks: TaskOwner, loaded: LoadedTarget) -> None:
+        runner = starter.runner
         if self._cancelled:
             runner.close(SessionOutcome(CANCELLED))
             return
-        tasks.spawn(f"messages of {self.session_id}", lambda: Intake(runner, self._bus).run(self._intake))
-        self._launch(runner, loaded)
+        tasks.spawn(f"messages of {self.session_id}", lambda: Intake(runner, self._bus, starter).run(self._intake))
+        self._launch(starter, loaded)
         try:
             await self._over.wait()
         finally:
             self._intake.close()
             tasks.cancel_all()
 
-    def _launch(self, runner: SessionRunner, loaded: LoadedTarget) -> None:
+    def _launch(self, starter: Starter, loaded: LoadedTarget) -> None:
         options, root = self._options, loaded.root
         inputs = fill_inputs(self._inputs, root.inputs_def) or None
         if isinstance(root, TaskBlock):
-            start_task(runner, root, self._path, inputs, loaded.search)
+            start_task(starter, root, self._path, inputs, loaded.search)
         else:
             start_flow(
-                runner,
+                starter,
                 root,
                 inputs,
                 nodes=options.nodes,
                 cached=InputCache().load(root) if options.use_cache else {},
                 keep_latest=options.save_cache,
             )
-        runner.drain()
+        starter.runner.drain()
 
     def _on_outcome(self, outcome: SessionOutcome) -> None:
         self._finish_report(outcome)

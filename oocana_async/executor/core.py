@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from oocana_async.channel.channel import Channel
+from oocana_async.channel.clock import Clock, LoopClock
 from oocana_async.channel.sender import Sender
-from oocana_async.channel.throttle import Clock, LoopClock
 from oocana_async.context.messenger import Surroundings
 from oocana_async.errors import TransportError
 from oocana_async.executor.child_events import SessionTopic

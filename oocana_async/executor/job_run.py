@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from oocana_async.channel.clock import Clock
 from oocana_async.channel.futures import resolve_from_anywhere
 from oocana_async.channel.port import Flusher, JobPort
-from oocana_async.channel.throttle import Clock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
 from oocana_async.context.members import EVERY_HANDLE
@@ -377,12 +377,10 @@ class JobRun:
         outputs_def = self.payload.outputs or {}
         messenger = self._messenger
         place = self._place(messenger, surroundings, store)
-        definitions = {handle: dict(one) for handle, one in outputs_def.items()}
-
         undeclared = self._owner.session.undeclared
 
         def encode_output(handle: str, value: Any) -> bytes | None:
-            definition: Mapping[str, Any] | None = definitions.get(handle)
+            definition: Mapping[str, Any] | None = outputs_def.get(handle)
             if definition is None and undeclared is not None:
                 definition = undeclared(handle, value)
             return prepare_output(handle, value, definition, place)
@@ -395,7 +393,7 @@ class JobRun:
             surroundings=surroundings,
             encoder=encode_output,
             exchange=self._owner.exchange,
-            declared=frozenset(definitions) if undeclared is None else EVERY_HANDLE,
+            declared=frozenset(outputs_def) if undeclared is None else EVERY_HANDLE,
         )
 
     def _place(self, messenger: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:

@@ -6,7 +6,7 @@ import inspect
 import io
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -15,13 +15,21 @@ from oocana_async.handles.bin_files import BinFiles, is_bytes_like
 from oocana_async.handles.definitions import definition_of, media_type_of
 from oocana_async.handles.frame_cache import FrameCache, is_cacheable_frame
 from oocana_async.handles.secrets import Warn
-from oocana_async.handles.var_store import EXECUTOR_NAME, StoreKey, VarStore, wrap_var
+from oocana_async.handles.var_store import EXECUTOR_NAME, StoreKey, wrap_var
 from oocana_async.wire.encoding import encode
 
 __all__ = ["OutputPlace", "define_output", "may_travel_by_reference", "prepare_output"]
 
 _BASIC = (int, float, str, bool)
 """Travels as plain JSON on `oomol/var` handles, too (protocol.md 5.2)."""
+
+
+class ReferenceStore(Protocol):
+    """Where objects are kept that travel by reference; `VarStore`, or the store of somebody who made a Context."""
+
+    def put(self, key: StoreKey, value: Any) -> dict[str, Any]:
+        """Keep an object and return the reference that finds it."""
+        ...
 
 
 class OutputPlace(msgspec.Struct, frozen=True):
@@ -38,7 +46,7 @@ class OutputPlace(msgspec.Struct, frozen=True):
 
     session_id: str
     job_id: str
-    store: VarStore
+    store: ReferenceStore
     bins: BinFiles
     warn: Warn
     cache: FrameCache | None = None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from oocana_async.channel.bus import Bus, Overflow
 from oocana_async.channel.channel import Channel
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.clock import Clock
 from oocana_async.executor.core import Executor
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -55,6 +55,12 @@ class GateTransport(Transport):
 
     def statistics(self) -> Mapping[str, Any]:
         return {}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop and other threads go on until something is so."""
+    while not condition():
+        await asyncio.sleep(0)
 
 
 def broken(text: str = "gone") -> TransportError:

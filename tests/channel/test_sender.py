@@ -1,11 +1,11 @@
-"""The channel between producers and the transport: order, marks, coalescing, flushing, the end and failures."""
+"""The sender between channel and transport: batches, turns for others, flushing, the end and failures."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ from oocana_async.channel.channel import Channel
 from oocana_async.channel.sender import Sender
 from oocana_async.errors import ClosedError, PacketTooLargeError, StateError, TransportError
 from oocana_async.wire.envelope import Delivery, Outgoing
-from tests.channel.gate import GateTransport, broken, draining
+from tests.channel.gate import GateTransport, broken, draining, until
 
 pytestmark = pytest.mark.anyio
 
@@ -70,6 +70,21 @@ async def test_many_messages_travel_in_few_batches() -> None:
     assert len(transport.batches) <= 3
 
 
+async def test_others_on_the_loop_have_their_turn_between_batches() -> None:
+    transport, seen = GateTransport(), set[int]()
+
+    async def read() -> None:
+        while len(transport.taken) < 4000:
+            seen.add(len(transport.taken))
+            await asyncio.sleep(0)
+
+    async with draining(transport) as (channel, _):
+        for number in range(4000):
+            channel.append(message(number))
+        await read()
+    assert len(seen) >= len(transport.batches) > 1
+
+
 async def test_messages_from_before_the_start_are_sent() -> None:
     transport = GateTransport()
     channel = Channel()
@@ -77,36 +92,6 @@ async def test_messages_from_before_the_start_are_sent() -> None:
     async with Sender(channel, transport):
         pass
     assert sent(transport) == ["early"]
-
-
-async def test_only_the_latest_of_a_key_is_sent_at_its_own_place() -> None:
-    transport = GateTransport()
-    channel = Channel()
-    channel.append_latest("progress", message("p1"))
-    channel.append(message("a"))
-    channel.append_latest("progress", message("p2"))
-    channel.append_latest("other", message("o"))
-    async with Sender(channel, transport):
-        pass
-    assert sent(transport) == ["a", "p2", "o"]
-    assert channel.statistics().coalesced == 1
-
-
-async def test_latest_is_sent_again_after_the_one_before_it_has_gone() -> None:
-    transport = GateTransport()
-    async with draining(transport) as (channel, sender):
-        for text in ("p1", "p2"):
-            channel.append_latest("progress", message(text))
-            await sender.flush()
-    assert sent(transport) == ["p1", "p2"]
-
-
-@pytest.mark.parametrize(("count", "size", "congested"), [(3, 0, False), (4, 0, True), (1, 600, True)])
-async def test_channel_is_congested_above_its_marks(count: int, size: int, congested: bool) -> None:
-    channel = Channel(high_water_messages=3, high_water_bytes=700)
-    for number in range(count):
-        channel.append(message(number, size))
-    assert channel.congested is congested
 
 
 async def test_task_waits_above_the_mark_until_the_sender_has_come_down() -> None:
@@ -127,7 +112,7 @@ async def test_thread_waits_above_the_mark_and_may_give_up() -> None:
     async with draining(transport, high_water_messages=1) as (channel, _):
         for number in range(2):
             channel.append(message(number))
-        assert await asyncio.to_thread(channel.wait_for_room_blocking, 0.01) is False
+        assert await asyncio.to_thread(channel.wait_for_room_blocking, 0) is False
         waiting = asyncio.create_task(asyncio.to_thread(channel.wait_for_room_blocking))
         transport.open()
         assert await waiting is True
@@ -155,26 +140,6 @@ async def test_cancelling_a_wait_withdraws_nothing() -> None:
         await asyncio.wait([waiting])
         transport.open()
     assert sent(transport) == ["1", "2"]
-
-
-async def test_hard_limit_blocks_a_thread_that_does_not_wait() -> None:
-    transport = GateTransport(is_open=False)
-    async with draining(transport, hard_limit_bytes=10_000) as (channel, _):
-        appended: list[int] = []
-
-        def produce() -> None:
-            for number in range(50):
-                channel.append(message(number, 1000))
-                appended.append(number)
-
-        producing = asyncio.create_task(in_thread(produce))
-        while channel.statistics().blocked == 0:
-            await asyncio.sleep(0.001)
-        assert len(appended) < 12
-        assert channel.statistics().waiting_bytes < 12_000
-        transport.open()
-        await producing
-    assert len(transport.taken) == 50
 
 
 async def test_hard_limit_never_blocks_the_senders_own_thread() -> None:
@@ -212,11 +177,47 @@ async def test_flush_waits_for_the_last_message_also_when_later_ones_were_replac
         assert "last" in sent(transport)
 
 
+class OneByOne(GateTransport):
+    """Shuts its gate behind each batch."""
+
+    async def publish(self, batch: Sequence[Outgoing]) -> None:
+        await super().publish(batch)
+        self.shut()
+
+
+async def test_flush_waits_for_the_batch_of_its_last_message() -> None:
+    transport = OneByOne(is_open=False)
+    async with draining(transport) as (channel, sender):
+        for number in range(1500):
+            channel.append(message(number))
+        flushing = asyncio.create_task(sender.flush())
+        await transport.reached.wait()
+        transport.open()
+        await until(lambda: len(transport.batches) == 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not flushing.done()
+        transport.open()
+        await flushing
+        assert len(transport.taken) == 1500
+
+
+async def test_time_out_of_the_transport_is_not_the_one_of_the_caller() -> None:
+    class Slow(GateTransport):
+        async def flush(self) -> None:
+            raise TimeoutError("the broker is slow")
+
+    async with Sender(Channel(), transport := Slow()) as sender:
+        with pytest.raises(TimeoutError, match="the broker is slow"):
+            await asyncio.to_thread(sender.flush_blocking, 5)
+    assert transport.taken == []
+
+
 async def test_thread_may_flush_and_give_up() -> None:
     transport = GateTransport(is_open=False)
     async with draining(transport) as (channel, sender):
         channel.append(message(1))
-        assert await asyncio.to_thread(sender.flush_blocking, 0.01) is False
+        assert await asyncio.to_thread(sender.flush_blocking, 0) is False
         transport.open()
         assert await asyncio.to_thread(sender.flush_blocking) is True
         assert sent(transport) == ["1"]
@@ -259,6 +260,19 @@ async def test_message_after_the_end_is_dropped_and_counted() -> None:
     await sender.flush()
     assert sender.flush_blocking() is True
     assert (sent(transport), channel.statistics().refused, channel.statistics().waiting) == ([], 2, 0)
+
+
+async def test_message_that_comes_while_the_sender_closes_is_refused() -> None:
+    transport = GateTransport(is_open=False)
+    channel = Channel()
+    sender = await Sender(channel, transport).__aenter__()
+    channel.append(message("early"))
+    closing = asyncio.create_task(sender.aclose())
+    await transport.reached.wait()
+    channel.append(message("late"))
+    transport.open()
+    await closing
+    assert (sent(transport), channel.statistics().refused) == (["early"], 1)
 
 
 async def test_opening_twice_is_refused_with_both_states() -> None:
@@ -329,8 +343,7 @@ async def test_failure_releases_a_thread_at_the_hard_limit() -> None:
             channel.append(message(1, 900))
 
     producing = asyncio.create_task(in_thread(produce))
-    while channel.statistics().blocked == 0:
-        await asyncio.sleep(0.001)
+    await until(lambda: channel.statistics().blocked > 0)
     transport.failure = broken()
     transport.open()
     await producing

@@ -122,7 +122,7 @@ async def test_subscription_is_in_force_when_subscribe_returns(broker: Mosquitto
         PublishingConnection(transport.broker, client_id="other") as other,
     ):
         subscription = await transport.subscribe("inputs/S/#")
-        await other.publish([("inputs/S/J1", b"1", 1), ("inputs/T/J1", b"2", 1), ("inputs/S/J2", b"3", 1)])
+        other.publish_nowait([("inputs/S/J1", b"1", 1), ("inputs/T/J1", b"2", 1), ("inputs/S/J2", b"3", 1)])
         assert await receive(subscription, 2) == [("inputs/S/J1", b"1"), ("inputs/S/J2", b"3")]
         assert subscription.statistics() == {"received": 2, "waiting": 0, "dropped": 0}
 
@@ -135,7 +135,7 @@ async def test_burst_of_jobs_does_not_stand_in_front_of_inputs(start_broker: Sta
     ):
         subscription = await transport.subscribe("executor/python/run_block", "inputs/S/#")
         jobs = [("executor/python/run_block", b"S" * 1000, 1)] * 20_000
-        await other.publish([*jobs, ("inputs/S/J1", b"1", 1)])
+        other.publish_nowait([*jobs, ("inputs/S/J1", b"1", 1)])
         async with asyncio.timeout(10):
             async for message in subscription:
                 if message.topic == "inputs/S/J1":
@@ -159,7 +159,7 @@ async def test_report_of_other_sessions_is_dropped(broker: MosquittoBroker) -> N
         PublishingConnection(transport.broker, client_id="other") as other,
     ):
         subscription = await transport.subscribe("report")
-        await other.publish([("report", b'{"session_id":"S2"}', 1), ("report", b'{"session_id":"S1"}', 1)])
+        other.publish_nowait([("report", b'{"session_id":"S2"}', 1), ("report", b'{"session_id":"S1"}', 1)])
         assert await receive(subscription, 1) == [("report", b'{"session_id":"S1"}')]
 
 
@@ -202,7 +202,7 @@ async def test_subscriptions_come_back_after_a_cut(broker: MosquittoBroker, prox
         proxy.cut()
         await transport.subscribe("fence")  # waits for the new connection, where `a/b` was asked for first
         subscribed_again = await transport.subscribe(TOPIC)
-        await other.publish([("a/b", b"S", 1), ("report", b"S", 1)])
+        other.publish_nowait([("a/b", b"S", 1), ("report", b"S", 1)])
         assert set(await receive(subscription, 2)) == {("a/b", b"S"), ("report", b"S")}
         assert transport.statistics()["subscriptions"]["reconnects"] == 1
         await subscribed_again.aclose()

@@ -114,11 +114,6 @@ class Executors:
             if job_id in executor.jobs:
                 self._publish(topic, payload)
 
-    def close(self) -> None:
-        """Withdraw all timers."""
-        for executor in self._known.values():
-            executor.stop_timer()
-
     def _start(self, identifier: str, scope: RunScope, node_id: str | None) -> _Executor:
         executor = self._known[identifier] = _Executor()
         executor.stop_timer = self._spawner.call_later(READY_TIMEOUT, lambda: self._on_late(identifier))

@@ -12,6 +12,7 @@ from oocana_async.channel.bus import Bus, BusSubscription
 from oocana_async.engine.running.block_requests import Requests
 from oocana_async.engine.running.jobs import Job
 from oocana_async.engine.running.runner import SessionRunner
+from oocana_async.engine.running.starting import Starter
 from oocana_async.wire import topics
 from oocana_async.wire.messages import encode_message, session
 from oocana_async.wire.messages.dispatch import BlockInputs
@@ -31,9 +32,10 @@ class Intake:
     Args:
         runner: keeps the books.
         bus: whose report subscribers may want to be waited for.
+        starter: starts the children that blocks ask for.
     """
 
-    def __init__(self, runner: SessionRunner, bus: Bus) -> None:
+    def __init__(self, runner: SessionRunner, bus: Bus, starter: Starter) -> None:
         self._runner = runner
         self._bus = bus
         self._handlers: dict[type[Any], Callable[[Job, Any], None]] = {
@@ -43,7 +45,7 @@ class Intake:
             session.BlockProgress: self._on_progress,
             session.BlockFinished: self._on_finished,
             session.BlockError: self._on_error,
-            **Requests(runner, runner.starter).handlers,
+            **Requests(runner, starter).handlers,
         }
 
     async def run(self, subscription: BusSubscription) -> None:

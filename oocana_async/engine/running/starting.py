@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oocana_async.engine.checks.unsupported import hidden_source, obstacle
 from oocana_async.engine.flow.actions import StartJob
@@ -24,13 +24,11 @@ from oocana_async.engine.manifests.blocks import (
 from oocana_async.engine.running.jobs import FlowRun, Job
 from oocana_async.engine.running.outside.connector import call_connector
 from oocana_async.engine.running.outside.shell import ShellJob
+from oocana_async.engine.running.runner import SessionRunner
 from oocana_async.wire import topics
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.dispatch import BlockPayload, ServiceBlockPayload
 from oocana_async.wire.messages.shared import StackFrame
-
-if TYPE_CHECKING:
-    from oocana_async.engine.running.runner import SessionRunner
 
 __all__ = ["MAX_DEPTH", "Starter"]
 
@@ -42,12 +40,12 @@ class Starter:
     """Turns the decision that a block is to run into messages, processes and flow jobs.
 
     Args:
-        runner: keeps the books.
+        runner: keeps the books; from now on it starts the runs of nodes here.
         env: variables for shell commands, beside the inherited ones.
     """
 
     def __init__(self, runner: SessionRunner, *, env: Mapping[str, str]) -> None:
-        self._runner = runner
+        self.runner = runner
         self._env = env
         self._plans: dict[int, FlowPlan] = {}
         self._kinds: dict[type[Any], Callable[[FlowRun, Job, NodePlan], None]] = {
@@ -57,6 +55,7 @@ class Starter:
             ServiceBlock: self._start_service,
             ConditionBlock: self._start_condition,
         }
+        runner.connect(self.start_node)
 
     def plan(self, graph: Graph) -> FlowPlan:
         """Return the plan of a graph, made once."""
@@ -89,7 +88,7 @@ class Starter:
             own_node: the node whose own process it runs in.
             timeout: seconds until it is ended.
         """
-        runner, block = self._runner, wire.block
+        runner, block = self.runner, wire.block
         job.wire, job.block_path = wire, wire.block_path
         runner.begin(job)
         if timeout is not None:
@@ -101,7 +100,7 @@ class Starter:
         elif isinstance(block.executor, PythonExecutor):
             self._dispatch(job, wire, block, scope, own_node)
         elif isinstance(block.executor, ShellExecutor):
-            shell = ShellJob(self._runner, job, block, self._env)
+            shell = ShellJob(self.runner, job, block, self._env)
             job.stop = runner.spawner.spawn(f"shell {job.job_id}", shell.run)
         else:
             assert isinstance(block.executor, ConnectorExecutor), "others are refused above"
@@ -112,7 +111,7 @@ class Starter:
 
     def run_flow(self, job: Job, graph: Graph, scope: RunScope, outer: RunScope) -> None:
         """Run a graph as a job of another flow."""
-        runner = self._runner
+        runner = self.runner
         plan = self.plan(graph)
         runner.register(job)
         inputs, job.inputs = job.inputs, None
@@ -121,8 +120,8 @@ class Starter:
 
     def _refuse(self, flow: FlowRun, job: Job, error: str) -> None:
         """Report that a job is not run; its flow carries on."""
-        self._runner.report.block_finished(job, None, error)
-        self._runner.act(flow, flow.state.on_end(job.job_id, instant=True))
+        self.runner.report.block_finished(job, None, error)
+        self.runner.act(flow, flow.state.on_end(job.job_id, instant=True))
 
     def _start_task(self, flow: FlowRun, job: Job, node: NodePlan) -> None:
         scope = node.node.scope
@@ -151,7 +150,7 @@ class Starter:
             self.run_task(job, node.wire, scope, own_node=slot.scope.node_id, timeout=node.node.timeout)
 
     def _start_service(self, flow: FlowRun, job: Job, node: NodePlan) -> None:
-        runner, wire = self._runner, node.wire
+        runner, wire = self.runner, node.wire
         block = wire.block
         assert isinstance(block, ServiceBlock)
         job.wire = wire
@@ -172,13 +171,13 @@ class Starter:
         runner.executors.dispatch(flow.scope, None, job.job_id, topics.run_service_block(), encode_message(payload))
 
     def _start_condition(self, flow: FlowRun, job: Job, node: NodePlan) -> None:
-        self._runner.begin(job)
+        self.runner.begin(job)
         result = evaluate(node.node, job.inputs or {})
-        self._runner.report.block_finished(job, result, None)
-        self._runner.end(job, result, instant=result is None)
+        self.runner.report.block_finished(job, result, None)
+        self.runner.end(job, result, instant=result is None)
 
     def _dispatch(self, job: Job, wire: TaskWire, block: TaskBlock, scope: RunScope, own_node: str | None) -> None:
-        runner = self._runner
+        runner = self.runner
         job.identifier = runner.executors.identifier(scope, own_node)
         payload = BlockPayload(
             session_id=runner.session_id,

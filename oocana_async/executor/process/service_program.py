@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from oocana_async.channel.throttle import LoopClock
+from oocana_async.channel.clock import LoopClock
 from oocana_async.errors import TransportError
 from oocana_async.executor.process.leaving import Departure, Reason, run_and_leave
 from oocana_async.executor.runtime import Runtime

@@ -11,8 +11,8 @@ from typing import Any, Self
 import msgspec
 
 from oocana_async.channel.channel import Channel
+from oocana_async.channel.clock import Clock, Timer
 from oocana_async.channel.sender import Sender
-from oocana_async.channel.throttle import Clock, Timer
 from oocana_async.errors import ScriptletError, TransportError
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.service_process.front_end import FrontEndMessages

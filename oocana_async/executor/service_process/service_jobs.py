@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.clock import Clock
 from oocana_async.context.messenger import Surroundings
 from oocana_async.executor.core import Executor
 from oocana_async.executor.job_run import JobRun

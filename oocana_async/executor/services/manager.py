@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from oocana_async.channel.clock import Clock
 from oocana_async.channel.port import JobPort
-from oocana_async.channel.throttle import Clock
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
 from oocana_async.executor.services.launching import ServicePlan
 from oocana_async.executor.services.remote import RemoteService

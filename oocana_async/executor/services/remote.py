@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from oocana_async.channel.throttle import Clock, Timer
+from oocana_async.channel.clock import Clock, Timer
 from oocana_async.errors import StateError, TransportError
 from oocana_async.executor.services.assignments import Assignments
 from oocana_async.executor.services.launching import ServicePlan, launch

@@ -1,45 +1,47 @@
-"""One connection to a broker that is opened again when it breaks; all I/O of a client machine passes here."""
+"""One connection to a broker: drives a client machine over byte streams; all I/O of the machine passes here."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import socket
 from collections.abc import Callable
 from typing import Any, Self, cast
 
-from oocana_async.errors import ClosedError, ConnectionLostError, TransportError
+import anyio
+
+from oocana_async.channel.futures import resolve
+from oocana_async.errors import ConnectionLostError, TransportError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.backoff import Backoff
-from oocana_async.transport.mqtt.client import BrokerRefusedError, ClientMachine
-from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
+from oocana_async.transport.mqtt.client import ClientMachine
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts, Reconnector
 
 __all__ = ["BrokerConnection"]
 
-logger = logging.getLogger(__name__)
-
 _HIGH_WATER = 256 * 1024
-_STABLE_AFTER = 1.0  # seconds; a connection that breaks sooner counts as a failed attempt
 _CLOSE_WITHIN = 1.0  # seconds for the last bytes to leave
 
 
 class _ByteStream(asyncio.Protocol):
-    """Hands the events of one byte stream to the connection, as long as it is the connection's current one."""
+    """Hands the events of one byte stream to the connection, as long as it is the connection's current one.
+
+    A protocol of asyncio, not a stream of anyio: every task and every wake-up between socket and machine would be paid
+    once per message (a stream of anyio has two of them for each read).
+    """
 
     def __init__(self, connection: BrokerConnection) -> None:
         self._connection = connection
-        self._loop = asyncio.get_running_loop()
+        self.now = asyncio.get_running_loop().time
         self.transport: asyncio.Transport | None = None
-        self.accepted: asyncio.Future[None] = self._loop.create_future()
-        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed = anyio.Event()
         self.paused = False
-        self.fault: Exception | None = None
+        self.fault: OSError | TransportError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=_HIGH_WATER)
         if (sock := transport.get_extra_info("socket")) is not None:
+            # Nagle's algorithm would hold small packets back until the last one is acknowledged, 40 ms later.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connection.stream_opened(self)
 
@@ -53,26 +55,30 @@ class _ByteStream(asyncio.Protocol):
         self.paused = False
         self._connection.stream_resumed(self)
 
-    def fail(self, fault: Exception) -> None:
+    def fail(self, fault: TransportError) -> None:
         """End the stream because of a fault of the peer or of the connection."""
         self.fault = self.fault or fault
+        self.abort()
+
+    def abort(self) -> None:
+        """End the stream at once; what has not been written is lost."""
         if self.transport is not None:
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.fault = self.fault or exc or ConnectionLostError("the broker closed the connection")
+        self.fault = self.fault or _as_fault(exc)
         if not self.accepted.done():
             self.accepted.set_exception(self.fault)
             self.accepted.exception()  # seen, whether somebody still waits for it or not
-        self.closed.set_result(None)
+        self.closed.set()
         self._connection.stream_closed(self)
 
 
 class BrokerConnection:
-    """Keeps a client machine connected.
+    """Keeps a client machine connected; everything runs on the loop that called `open()`.
 
-    Owns one task while it is open, which opens the connection again; `aclose()` ends it. Everything runs on the loop
-    that called `open()`.
+    What it does: opens a byte stream whenever the machine has none, carries bytes both ways, calls the machine at its
+    deadlines. What it will not do: look into the bytes, or hold any back; who writes asks `is_backlogged()` first.
 
     Args:
         machine: the client machine to drive.
@@ -96,119 +102,76 @@ class BrokerConnection:
         on_lost: Callable[[TransportError], None],
     ) -> None:
         self.broker = broker
-        self.name = name
-        self.reconnects = 0
-        self.failure: TransportError | None = None
         self._machine = machine
-        self._timeouts = timeouts
         self._on_event = on_event
         self._on_reconnect = on_reconnect
-        self._on_lost = on_lost
+        self._reconnector = Reconnector(
+            self._serve, broker, name=name, timeouts=timeouts, on_reconnect=self._connected_again, on_lost=on_lost
+        )
         self._stream: _ByteStream | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._broken = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
-        self._opened_at = 0.0
         self._closed = False
+
+    @property
+    def failure(self) -> TransportError | None:
+        """Why trying was given up, None as long as it was not."""
+        return self._reconnector.failure
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
     async def open(self) -> Self:
-        """Connect and log in; the connection keeps itself connected from then on.
-
-        Waits at most `timeouts.first` seconds. Cancelling it leaves nothing open.
-
-        Raises:
-            BrokerRefusedError: The broker does not want this client, and trying again cannot help.
-            ConnectionLostError: The broker could not be reached in time.
-        """
-        if self._closed:
-            raise ClosedError(f"{self.name} was closed")
-        loop = asyncio.get_running_loop()
-        await self._connect(Backoff(loop.time(), give_up_after=self._timeouts.first), self._timeouts.first)
-        self._keeper = loop.create_task(self._keep(), name=f"{self.name} keeper")
+        """Connect and log in; the connection is kept from then on, see `Reconnector.open()` for waiting and errors."""
+        await self._reconnector.open()
         return self
 
-    async def _connect(self, backoff: Backoff, within: float) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                return await self._attempt(min(self._timeouts.attempt, within))
-            except BrokerRefusedError as error:
-                if error.permanent:
-                    raise
-                fault: Exception = error
-            except (OSError, TransportError, asyncio.IncompleteReadError) as error:
-                fault = error
-            delay = backoff.delay(loop.time())
-            if delay is None:
-                what = str(fault) or "no answer"
-                raise ConnectionLostError(
-                    f"cannot reach the broker at {self.broker} within {within:g} s: {what}"
-                ) from fault
-            await asyncio.sleep(delay)
+    async def _serve(self, stands: Callable[[], None]) -> None:
+        """Open a stream and log in; ends with the fault that ends the stream.
 
-    async def _attempt(self, within: float) -> None:
-        loop = asyncio.get_running_loop()
+        Cancelled after the login, it leaves the stream to `aclose()`, which says goodbye on it.
+        """
         stream = _ByteStream(self)
         try:
-            async with asyncio.timeout(within):
-                await loop.create_connection(lambda: stream, self.broker.host, self.broker.port, ssl=self.broker.tls)
-                await stream.accepted
+            await asyncio.get_running_loop().create_connection(
+                lambda: stream, self.broker.host, self.broker.port, ssl=self.broker.tls
+            )
+            await stream.accepted
         except BaseException:
-            if stream.transport is not None:
-                stream.transport.abort()
-                await stream.closed
+            await self._abandon(stream)
             raise
-        self._opened_at = loop.time()
-        self._broken.clear()
-        if stream.closed.done():  # accepted and closed in one go
-            self._broken.set()
+        stands()
+        await stream.closed.wait()
+        raise stream.fault or _as_fault(None)
 
-    async def _keep(self) -> None:
-        """Open the connection again whenever it breaks, until that fails for too long."""
-        loop = asyncio.get_running_loop()
-        backoff = None
-        while True:
-            await self._broken.wait()
-            if backoff is None or loop.time() - self._opened_at >= _STABLE_AFTER:
-                backoff = Backoff(loop.time(), give_up_after=self._timeouts.again)
-            elif (delay := backoff.delay(loop.time())) is not None:
-                await asyncio.sleep(delay)
-            try:
-                await self._connect(backoff, self._timeouts.again)
-            except TransportError as error:
-                self._give_up(error)
-                return
-            self.reconnects += 1
-            logger.info("%s: connected again to %s", self.name, self.broker)
-            self._on_reconnect()
-            self._on_event()
+    @staticmethod
+    async def _abandon(stream: _ByteStream) -> None:
+        if stream.transport is not None:
+            stream.abort()
+            with anyio.CancelScope(shield=True):  # the next attempt must not meet the end of this one
+                await stream.closed.wait()
 
-    def _give_up(self, error: TransportError) -> None:
-        logger.error("%s: %s", self.name, error)
-        self.failure = error
-        self._on_lost(error)
+    def _connected_again(self) -> None:
+        self._on_reconnect()
+        self._on_event()
 
     # --- the stream ---------------------------------------------------------------------------------------------------
 
     def stream_opened(self, stream: _ByteStream) -> None:
         """Introduce the client on a fresh stream."""
         self._stream = stream
-        self.write(self._machine.connect(stream._loop.time()))  # noqa: SLF001 - two halves of one thing
+        self.write(self._machine.connect(stream.now()))
 
     def stream_received(self, stream: _ByteStream, data: bytes) -> None:
         """Hand bytes to the machine and write its answer."""
         if stream is not self._stream:
             return
         try:
-            answer = self._machine.receive(data, stream._loop.time())  # noqa: SLF001 - two halves of one thing
+            answer = self._machine.receive(data, stream.now())
         except TransportError as error:
             stream.fail(error)
             return
         self.write(answer)
-        if self._machine.connected and not stream.accepted.done():
-            stream.accepted.set_result(None)
+        if self._machine.connected:
+            resolve(stream.accepted)
         self._on_event()
         self.arm()
 
@@ -218,7 +181,7 @@ class BrokerConnection:
             self._on_event()
 
     def stream_closed(self, stream: _ByteStream) -> None:
-        """Note the end of the current stream and wake the keeper."""
+        """Note the end of the current stream."""
         if stream is not self._stream:
             return
         self._stream = None
@@ -226,9 +189,6 @@ class BrokerConnection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._closed and stream.accepted.exception() is None:
-            logger.warning("%s: connection to %s broke: %s", self.name, self.broker, stream.fault)
-        self._broken.set()
 
     def is_backlogged(self) -> bool:
         """Say whether bytes that are written now would pile up, or have nowhere to go."""
@@ -242,7 +202,11 @@ class BrokerConnection:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def arm(self) -> None:
-        """See to it that the machine is called at its deadline; a timer that is early re-arms itself."""
+        """See to it that the machine is called at its deadline.
+
+        A deadline moves on with each message; a timer that is early re-arms itself, which costs less than a new timer
+        for each message.
+        """
         deadline = self._machine.deadline()
         if deadline is None or self._stream is None:
             return
@@ -257,7 +221,7 @@ class BrokerConnection:
         if self._stream is None:
             return
         try:
-            self.write(self._machine.on_time(asyncio.get_running_loop().time()))
+            self.write(self._machine.on_time(self._stream.now()))
         except TransportError as error:
             self._stream.fail(error)
             return
@@ -270,21 +234,30 @@ class BrokerConnection:
         if self._closed:
             return
         self._closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+        await self._reconnector.aclose()
         stream = self._stream
         self.write(self._machine.disconnect())
         if stream is None or stream.transport is None:
             return
         stream.transport.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_WITHIN):
-                await asyncio.shield(stream.closed)
-        if not stream.closed.done():
-            stream.transport.abort()
-            await stream.closed
+        try:
+            with anyio.move_on_after(_CLOSE_WITHIN):
+                await stream.closed.wait()
+        finally:
+            await self._abandon(stream)
 
     def statistics(self) -> dict[str, Any]:
         """Counters, for people."""
-        return {"broker": str(self.broker), "connected": self._machine.connected, "reconnects": self.reconnects}
+        reconnects = self._reconnector.reconnects
+        return {"broker": str(self.broker), "connected": self._machine.connected, "reconnects": reconnects}
+
+
+def _as_fault(error: Exception | None) -> OSError | TransportError:
+    """Return why a stream has ended as an error after which it is worth to connect again."""
+    if isinstance(error, (OSError, TransportError)):
+        return error
+    fault = ConnectionLostError(
+        "the broker closed the connection" if error is None else f"the connection failed: {error!r}"
+    )
+    fault.__cause__ = error
+    return fault

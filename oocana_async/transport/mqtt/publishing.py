@@ -107,20 +107,6 @@ class PublishingConnection:
         if fault is not None:
             raise fault
 
-    async def publish(self, batch: Iterable[tuple[str, bytes, int]]) -> None:
-        """Take a batch of (topic, payload, QoS) in order; waits until the window has let all of it travel.
-
-        Cancelling it withdraws nothing: the whole batch has been taken.
-
-        Raises:
-            ClosedError: After `aclose()`.
-            PacketTooLargeError: A message can never travel; all others of the batch are taken.
-            ProtocolError: A topic cannot travel; all others of the batch are taken.
-            ConnectionLostError: The broker is gone for good.
-        """
-        self.publish_nowait(batch)
-        await self.wait_for_room()
-
     @property
     def has_room(self) -> bool:
         """Whether a message that is published now travels at once."""

@@ -342,6 +342,12 @@ def test_latest_values_are_kept_on_demand() -> None:
     assert play.state.latest == {"b": {"x": raw(2)}}
 
 
+def test_preloaded_values_are_kept_although_nothing_was_delivered() -> None:
+    play = Play(SOURCE, SINK, preloaded={"b": {"x": raw(7)}}, keep_latest=True)
+    play.start()
+    assert play.state.latest == {"b": {"x": raw(7)}}
+
+
 @pytest.mark.parametrize("progress", [95.0, 100.0, 250.0])
 def test_progress_of_a_flow_stops_at_95(progress: float) -> None:
     play = Play(SOURCE)

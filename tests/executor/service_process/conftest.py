@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.clock import Clock
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.service_process.service import Service, ServiceIdentity
 from oocana_async.executor.services.lifetime import StopAt

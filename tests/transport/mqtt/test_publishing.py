@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import paho.mqtt.client as paho
 import paho.mqtt.enums as paho_enums
 import pytest
@@ -20,7 +20,7 @@ from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
 if TYPE_CHECKING:
     from tests.conftest import MosquittoBroker, StartBroker
-    from tests.transport.conftest import Proxy
+    from tests.transport.conftest import MovableTime, Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker]
 
@@ -87,7 +87,7 @@ def in_order(bodies: list[bytes]) -> list[bytes]:
 
 async def test_messages_arrive_in_order(broker: MosquittoBroker, reader: Reader) -> None:
     async with publishing_to(broker) as publishing:
-        await publishing.publish(numbered(900))
+        publishing.publish_nowait(numbered(900))
         await publishing.flush()
         assert publishing.statistics()["covered_to"] == 900
         assert await reader.until(lambda bodies: len(bodies) == 900) == [b"%d" % number for number in range(900)]
@@ -96,7 +96,7 @@ async def test_messages_arrive_in_order(broker: MosquittoBroker, reader: Reader)
 
 async def test_flush_covers_qos0(broker: MosquittoBroker, reader: Reader) -> None:
     async with publishing_to(broker) as publishing:
-        await publishing.publish(numbered(3, qos=0))
+        publishing.publish_nowait(numbered(3, qos=0))
         await publishing.flush()
         assert publishing.statistics()["covered_to"] == 3
         assert publishing.statistics()["pings"] == 1
@@ -111,19 +111,19 @@ async def test_flush_of_nothing_returns(broker: MosquittoBroker) -> None:
 
 async def test_window_is_never_exceeded(broker: MosquittoBroker) -> None:
     async with publishing_to(broker, max_messages=5) as publishing:
-        publishing_task = asyncio.create_task(publishing.publish(numbered(50)))
-        await asyncio.sleep(0)
+        publishing.publish_nowait(numbered(50))
         assert publishing.statistics()["in_flight"] == 5
         assert not publishing.has_room
-        await publishing_task
+        await publishing.wait_for_room()
         assert publishing.statistics()["waiting"] == 0
 
 
-async def test_cancelled_publish_withdraws_nothing(broker: MosquittoBroker, reader: Reader) -> None:
+async def test_cancelled_wait_for_room_withdraws_nothing(broker: MosquittoBroker, reader: Reader) -> None:
     async with publishing_to(broker, max_messages=5) as publishing:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0):
-                await publishing.publish(numbered(50))
+        publishing.publish_nowait(numbered(50))
+        with anyio.move_on_after(0) as waiting:
+            await publishing.wait_for_room()
+        assert waiting.cancelled_caught
         await publishing.flush()
         assert len(await reader.until(lambda bodies: len(bodies) >= 50)) == 50
 
@@ -145,19 +145,19 @@ async def test_oversize_message_leaves_the_rest_of_its_batch(broker: MosquittoBr
 
     async with publishing_to(broker) as publishing:
         with pytest.raises(PacketTooLargeError, match="300000000 bytes to t"):
-            await publishing.publish([("t", b"before", 1), ("t", Huge(), 1), ("t", b"after", 1)])
+            publishing.publish_nowait([("t", b"before", 1), ("t", Huge(), 1), ("t", b"after", 1)])
         assert await reader.until(lambda bodies: len(bodies) == 2) == [b"before", b"after"]
 
 
 async def test_topic_with_wildcard_is_refused(broker: MosquittoBroker) -> None:
     async with publishing_to(broker) as publishing:
         with pytest.raises(ProtocolError, match=r"session/\+"):
-            await publishing.publish([("session/+", b"", 1)])
+            publishing.publish_nowait([("session/+", b"", 1)])
 
 
 async def test_ten_megabytes_in_one_message(broker: MosquittoBroker, reader: Reader) -> None:
     async with publishing_to(broker) as publishing:
-        await publishing.publish([("t", bytes(10_000_000), 1), ("t", b"next", 1)])
+        publishing.publish_nowait([("t", bytes(10_000_000), 1), ("t", b"next", 1)])
         await publishing.flush()
         bodies = await reader.until(lambda bodies: len(bodies) == 2)
         assert [len(body) for body in bodies] == [10_000_000, 4]
@@ -166,7 +166,7 @@ async def test_ten_megabytes_in_one_message(broker: MosquittoBroker, reader: Rea
 async def test_broker_restart_loses_nothing(broker: MosquittoBroker) -> None:
     doubled: list[int] = []
     async with publishing_to(broker, on_reconnect=doubled.append) as publishing:
-        await publishing.publish(numbered(10))
+        publishing.publish_nowait(numbered(10))
         await publishing.flush()
         broker.stop()
         publishing.publish_nowait(numbered(20, start=10))
@@ -188,7 +188,7 @@ async def test_cut_in_the_middle_of_a_packet(proxy: Proxy, reader: Reader, posit
     doubled: list[int] = []
     async with publishing_to(proxy, max_messages=100, on_reconnect=doubled.append) as publishing:
         proxy.cut_after = position
-        await publishing.publish(numbered(500))
+        publishing.publish_nowait(numbered(500))
         await publishing.flush()
         bodies = await reader.until(lambda bodies: len(set(bodies)) == 500)
         assert in_order(bodies) == [b"%d" % number for number in range(500)]
@@ -200,7 +200,7 @@ async def test_cut_in_the_middle_of_a_packet(proxy: Proxy, reader: Reader, posit
 async def test_qos0_is_sent_again_after_a_cut(proxy: Proxy, reader: Reader) -> None:
     async with publishing_to(proxy) as publishing:
         proxy.cut_after = 3
-        await publishing.publish(numbered(5, qos=0))
+        publishing.publish_nowait(numbered(5, qos=0))
         await publishing.flush()
         await reader.until(lambda bodies: len(bodies) >= 5)
         assert reader.qos == [1] * 5
@@ -210,7 +210,7 @@ async def test_many_cuts(proxy: Proxy, reader: Reader) -> None:
     async with publishing_to(proxy, max_messages=50) as publishing:
         for round_ in range(5):
             proxy.cut_after = 1_000 + round_
-            await publishing.publish(numbered(200, start=200 * round_))
+            publishing.publish_nowait(numbered(200, start=200 * round_))
             await publishing.flush()
         bodies = await reader.until(lambda bodies: len(set(bodies)) == 1_000)
         assert in_order(bodies) == [b"%d" % number for number in range(1_000)]
@@ -224,7 +224,7 @@ async def test_gives_up_when_the_broker_is_gone_for_good(broker: MosquittoBroker
         with pytest.raises(ConnectionLostError, match=rf"cannot reach the broker at {broker.address} within 0.5 s"):
             await publishing.flush()
         with pytest.raises(ConnectionLostError):
-            await publishing.publish(numbered(1))
+            publishing.publish_nowait(numbered(1))
         assert len(lost) == 1
         assert await publishing.aclose() == 3
 
@@ -241,7 +241,7 @@ async def test_broker_that_comes_up_late(broker: MosquittoBroker) -> None:
     await asyncio.sleep(0)
     await asyncio.to_thread(broker.start)
     publishing = await opening
-    await publishing.publish(numbered(1))
+    publishing.publish_nowait(numbered(1))
     assert await publishing.aclose() == 0
 
 
@@ -263,11 +263,14 @@ async def test_peer_that_never_answers(broker: MosquittoBroker) -> None:
             await PublishingConnection(Broker("127.0.0.1", port), client_id="client", timeouts=SHORT).open()
 
 
-async def test_keep_alive_keeps_an_idle_connection(broker: MosquittoBroker) -> None:
-    async with publishing_to(broker, keep_alive=1) as publishing:
-        await asyncio.sleep(2)  # the broker hangs up after 1.5 s of silence
+async def test_idle_connection_is_pinged(broker: MosquittoBroker, clock: MovableTime) -> None:
+    async with publishing_to(broker, keep_alive=60) as publishing:
+        await clock.advance(61)
+        assert publishing.statistics()["pings"] == 1
+        publishing.publish_nowait(numbered(1))
+        await publishing.flush()  # its answer comes behind that to the ping
+        await clock.advance(31)
         assert publishing.statistics()["reconnects"] == 0
-        assert publishing.statistics()["pings"] >= 1
 
 
 async def test_tls(start_broker: StartBroker, certificate: tuple[str, str]) -> None:
@@ -275,7 +278,7 @@ async def test_tls(start_broker: StartBroker, certificate: tuple[str, str]) -> N
     broker = start_broker(f"certfile {cert}", f"keyfile {key}")
     where = Broker("127.0.0.1", broker.port, tls=ssl.create_default_context(cafile=cert))
     async with PublishingConnection(where, client_id="other") as publishing:
-        await publishing.publish(numbered(1_000))
+        publishing.publish_nowait(numbered(1_000))
         await publishing.flush()
     with pytest.raises(ConnectionLostError, match="certificate"):
         await PublishingConnection(Broker.parse(f"mqtts://{broker.address}"), client_id="client", timeouts=SHORT).open()
@@ -292,14 +295,13 @@ async def test_wrong_password_is_said_at_once(start_broker: StartBroker, passwor
 async def test_right_password(start_broker: StartBroker, password_file: str) -> None:
     broker = start_broker("allow_anonymous false", f"password_file {password_file}")
     async with PublishingConnection(Broker.parse(f"mqtt://me:right@{broker.address}"), client_id="other") as publishing:
-        await publishing.publish(numbered(1))
+        publishing.publish_nowait(numbered(1))
         await publishing.flush()
 
 
 async def test_nothing_is_left_when_opening_is_cancelled(broker: MosquittoBroker) -> None:
-    opening = asyncio.create_task(publishing_to(broker).open())
-    await asyncio.sleep(0)
-    opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    assert [task for task in asyncio.all_tasks() if "client" in task.get_name()] == []
+    before = asyncio.all_tasks()
+    with anyio.move_on_after(0) as opening:
+        await publishing_to(broker).open()
+    assert opening.cancelled_caught
+    assert asyncio.all_tasks() == before

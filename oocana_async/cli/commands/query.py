@@ -5,14 +5,54 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from oocana_async.cli.failures import ExitCode, UsageError, say
+from oocana_async.cli.option_values import node_list, writable_file
+from oocana_async.cli.parser import CommandParser
+from oocana_async.cli.target_argument import add_target
 
-__all__ = ["query_command"]
+if TYPE_CHECKING:
+    from oocana_async.cli.signals import Signals
+
+__all__ = ["DESCRIPTION", "EPILOG", "HELP", "add_arguments", "run"]
+
+HELP: Final = "ask something about a flow"
+DESCRIPTION: Final = "Ask something about a flow."
+EPILOG: Final = None
+
+_QUERIES: Final = {
+    "upstream": "which nodes would run if only --nodes were asked for",
+    "inputs": "the inputs that the target declares, as JSON",
+    "nodes-inputs": "the inputs of nodes that have no connection, as JSON",
+    "package": "the packages that the nodes use",
+    "service": "the services that the nodes use",
+}
 
 
-def query_command(options: argparse.Namespace) -> int:
+def add_arguments(parser: CommandParser) -> None:
+    """Declare a command below this one for each query."""
+    topics = parser.add_subparsers(dest="query", metavar="QUERY", required=True, parser_class=CommandParser)
+    for name, text in _QUERIES.items():
+        query = topics.add_parser(name, help=text, description=f"Print {text}.")
+        query.set_defaults(parser=query)
+        add_target(query, "a flow file or its directory" + (", or a task file" if name == "inputs" else ""))
+        if name == "upstream":
+            query.add_argument(
+                "--nodes",
+                metavar="A,B",
+                type=node_list,
+                required=True,
+                help="the nodes that are asked for",
+            )
+            query.add_argument(
+                "--use-cache", action="store_true", help="nodes whose values the last run left need nothing upstream"
+            )
+        if name in ("inputs", "nodes-inputs"):
+            query.add_argument("--output", metavar="FILE", type=writable_file, help="write to a file instead")
+
+
+def run(options: argparse.Namespace, signals: Signals) -> int:
     """Answer a query.
 
     Returns:

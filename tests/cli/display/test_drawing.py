@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from oocana_async.cli.view.live import LiveDisplay, entry_renderable, nodes_renderable, summary_renderable
-from oocana_async.cli.view.plain import closing_lines, entry_lines, failure_lines, summary_lines
+from oocana_async.cli.display.live import LiveDisplay, entry_renderable, nodes_renderable, summary_renderable
+from oocana_async.cli.display.plain import closing_lines, entry_lines, failure_lines, summary_lines
 from oocana_async.watching.entries import Entry, EntryKind
 from oocana_async.watching.preview_text import SmallTable
 from oocana_async.watching.state import RunView

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from oocana_async.engine.env_files import read_env_file
-
 __all__ = [
     "directory",
     "env_file",
@@ -165,6 +163,8 @@ def positive(text: str) -> int:
 
 def env_file(text: str) -> Mapping[str, str]:
     """Read the variables of an env file."""
+    from oocana_async.engine.env_files import read_env_file
+
     path = Path(text).expanduser()
     try:
         return read_env_file(path)

@@ -5,17 +5,33 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oocana_async.cli.failures import ExitCode
+from oocana_async.cli.target_argument import add_target
 
 if TYPE_CHECKING:
+    from oocana_async.cli.parser import CommandParser
+    from oocana_async.cli.signals import Signals
     from oocana_async.engine.manifests.findings import Finding, Severity
 
-__all__ = ["check_command"]
+__all__ = ["DESCRIPTION", "EPILOG", "HELP", "add_arguments", "run"]
+
+HELP: Final = "find out what is wrong with a flow or a task without running it"
+DESCRIPTION: Final = """\
+List everything that can be known to be wrong before a run, each with file, line and column.
+Ends with 1 when there are errors, with 0 when there is nothing or warnings only.
+"""
+EPILOG: Final = None
 
 
-def check_command(options: argparse.Namespace) -> int:
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the target and the form of what is printed."""
+    add_target(parser, "a flow file or its directory, a subflow, a task file, or a scriptlet (.py)")
+    parser.add_argument("--json", action="store_true", help="print each finding as one line of JSON")
+
+
+def run(options: argparse.Namespace, signals: Signals) -> int:
     """Check a target and print the findings.
 
     Returns:

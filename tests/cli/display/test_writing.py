@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
+from oocana_async.cli.display.writing import Writer
 from oocana_async.cli.signals import Interrupted, Signals
-from oocana_async.cli.writing import Writer
 
 
 def test_everything_arrives_however_large() -> None:

@@ -7,14 +7,13 @@ import os
 import sys
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from oocana_async.channel.channel import Gate
-from oocana_async.channel.throttle import Timer
+from oocana_async.context.by_hand.at_once import DeliversAtOnce
+from oocana_async.context.by_hand.clocks import ThreadClock
 from oocana_async.context.members import EVERY_HANDLE, ContextParts
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import EventListener, PendingRequests
@@ -23,73 +22,13 @@ from oocana_async.wire.encoding import encode
 from oocana_async.wire.envelope import Delivery, Outgoing
 from oocana_async.wire.messages.session import RunBlock
 
-__all__ = ["ThreadClock", "desk_parts"]
+__all__ = ["desk_parts"]
 
 _NO_ENGINE = "there is no engine at the desk; run the scriptlet in a flow, or test it with oocana_async.testing"
 
 
-class ThreadClock:
-    """Time and timers without an event loop."""
-
-    def now(self) -> float:
-        """Return seconds on the monotonic clock."""
-        return time.monotonic()
-
-    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
-        """Call back in a thread of its own after some seconds."""
-        timer = threading.Timer(delay, callback)
-        timer.daemon = True
-        timer.name = "oocana-desk-timer"
-        timer.start()
-        return timer
-
-
-class DeskPrinter:
-    """Channel and sender in one that prints messages to stderr; the result of a scriptlet stays alone on stdout."""
-
-    congested = False
-    is_sender_thread = False
-
-    def put(self, message: Outgoing, gate: Gate | None = None) -> bool | None:
-        """Print a message, unless its job has ended."""
-        if gate is not None and not gate.is_running:
-            return None
-        _show(message)
-        return False
-
-    def put_last(self, message: Outgoing, gate: Gate) -> None:
-        """Print the end of a job."""
-        gate.is_running = False
-        _show(message)
-
-    def append_latest(self, key: str, message: Outgoing) -> None:
-        """Print a message; progress goes out twice, once is enough here."""
-        if message.delivery is not Delivery.REPORT:
-            _show(message)
-
-    def wait_below_limit(self) -> bool:
-        """Return at once."""
-        return False
-
-    async def wait_for_room(self) -> None:
-        """Return at once."""
-
-    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] | None = None) -> bool:
-        """Return at once."""
-        return True
-
-    def nudge(self) -> None:
-        """Do nothing: nobody waits."""
-
-    async def flush(self) -> None:
-        """Return at once."""
-
-    def flush_blocking(self, timeout: float | None = None) -> bool:
-        """Return at once."""
-        return True
-
-
 def _show(message: Outgoing) -> None:
+    """Print a message to stderr; the result of a scriptlet stays alone on stdout."""
     shown = message.payload.decode()
     print(f"[oocana desk] {message.topic}: {shown}", file=sys.stderr)  # noqa: T201 - that is its purpose
 
@@ -129,10 +68,10 @@ def desk_parts(
     if not _warned.is_set():
         _warned.set()
         text = "this Context belongs to no job: what it would send is printed to stderr"
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warnings.warn(text, RuntimeWarning, stacklevel=4)  # where the Context is made
     directory = session_dir or str(Path(tempfile.gettempdir()) / "oocana-desk")
     Path(directory).mkdir(parents=True, exist_ok=True)
-    printer = DeskPrinter()
+    printer = DeliversAtOnce(_show, progress=Delivery.PROGRESS)
     messenger = JobMessenger(JobIdentity("desk", "desk"), printer, printer, ThreadClock())
     return ContextParts(
         messenger=messenger,

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from oocana_async.cli.view.plain import MAX_SUMMARY, closing_lines, summary_row
+from oocana_async.cli.display.plain import MAX_SUMMARY, closing_lines, summary_row
 from oocana_async.watching.entries import Entry, EntryKind
 from oocana_async.watching.node_view import NodePhase, NodeView
 from oocana_async.watching.preview_text import SmallTable
