@@ -35,12 +35,19 @@ SUBMODULES = frozenset(
 
 _NOT_ON_TOP = frozenset(
     (
+        "COMPRESSION_OPTIONS_FILE",
         "CsvPreviewPayload",
         "DataFrame",
+        "DataclassJSONEncoder",
         "InternalAPI",
+        "OnlyEqualSelf",
+        "OomolType",
         "PartialDataFrame",
+        "SUPPORTED_COMPRESSION_METHODS",
         "ShapeDataFrame",
         "TablePreviewData",
+        "compression_options",
+        "compression_suffix",
         "throttle",
     )
 )

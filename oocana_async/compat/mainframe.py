@@ -51,9 +51,16 @@ class Mainframe:
         logger: where failures are noted, never with the bodies of messages; None for this module's.
         timeouts: how long to try to connect, None for 5 s, and 30 s when the connection breaks later.
 
+    Attributes:
+        address: as it was given.
+        client_id: the given one, or the random one.
+
     Raises:
         ValueError: The address is none.
     """
+
+    address: str
+    client_id: str
 
     def __init__(
         self,
@@ -68,7 +75,8 @@ class Mainframe:
         from oocana_async.transport.mqtt.address import Broker
 
         self._broker = Broker.parse(address)
-        self._client_id = client_id or f"oocana-mainframe-{secrets.token_hex(8)}"
+        self.address = address
+        self.client_id = client_id or f"oocana-mainframe-{secrets.token_hex(8)}"
         self._logger = logger or logging.getLogger(__name__)
         self._timeouts = timeouts
         self._routes = Routes()
@@ -96,13 +104,13 @@ class Mainframe:
                 raise StateError("cannot connect while connected; call disconnect() first")
             client = BlockingClient(
                 self._broker,
-                client_id=self._client_id,
+                client_id=self.client_id,
                 deliver=self._arrived,
                 on_cut=self._cut,
                 timeouts=self._timeouts or ConnectTimeouts(),
                 logger=self._logger,
             )
-            dispatcher = Dispatcher(self._routes, name=f"{self._client_id} callbacks", logger=self._logger)
+            dispatcher = Dispatcher(self._routes, name=f"{self.client_id} callbacks", logger=self._logger)
             self._dispatcher = dispatcher
             client.open(self._routes.filters())
             self._client = client
@@ -301,13 +309,13 @@ class Mainframe:
         """Stop what `add_session_callback()` began; does nothing for other callbacks."""
         self._unlisten(topics.session(session_id), callback)
 
-    def add_report_callback(self, callback: Callback) -> None:
+    def add_report_callback(self, fn: Callback) -> None:
         """Call back with every event of all sessions on the broker; in force when it, or `connect()`, returns."""
-        self._listen(topics.REPORT, callback)
+        self._listen(topics.REPORT, fn)
 
-    def remove_report_callback(self, callback: Callback) -> None:
+    def remove_report_callback(self, fn: Callback) -> None:
         """Stop what `add_report_callback()` began; does nothing for other callbacks."""
-        self._unlisten(topics.REPORT, callback)
+        self._unlisten(topics.REPORT, fn)
 
     def _listen(self, topic: str, callback: Callback) -> None:
         with self._changing:

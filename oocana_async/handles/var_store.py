@@ -8,6 +8,7 @@ from typing import Any
 
 from oocana_async.errors import HandleError
 from oocana_async.handles.definitions import VarValueDict
+from oocana_async.handles.keyword_records import MISSING, keep
 
 __all__ = ["EXECUTOR_NAME", "StoreKey", "VarStore", "wrap_var"]
 
@@ -17,13 +18,16 @@ EXECUTOR_NAME = "python"
 
 @dataclass(frozen=True, init=False)
 class StoreKey:
-    """Names one output of one job; keys that do not belong to it are ignored.
+    """Names one output of one job; keywords that do not belong to it change nothing about that.
 
     Attributes:
         executor: language of the executor that holds the object.
         handle: the output handle.
         job_id: the job that made the object.
         session_id: the session of that job.
+
+    Raises:
+        ValueError: One of these is missing.
     """
 
     executor: str
@@ -31,9 +35,16 @@ class StoreKey:
     job_id: str
     session_id: str
 
-    def __init__(self, executor: str, handle: str, job_id: str, session_id: str, **_extra: Any) -> None:
-        for name, value in (("executor", executor), ("handle", handle), ("job_id", job_id), ("session_id", session_id)):
-            object.__setattr__(self, name, value)
+    def __init__(
+        self,
+        executor: str = MISSING,
+        handle: str = MISSING,
+        job_id: str = MISSING,
+        session_id: str = MISSING,
+        **unknown: Any,
+    ) -> None:
+        named = {"executor": executor, "handle": handle, "job_id": job_id, "session_id": session_id}
+        keep(self, named, unknown)
 
 
 def wrap_var(reference: dict[str, Any], *, serialize_path: str | None = None) -> VarValueDict:

@@ -158,6 +158,6 @@ class Values:
                 return self._store.get(plain["value"])
             if is_bin_value(plain):
                 return read_bin(plain, handle=Path(plain["value"]).name)
-        except (HandleError, TypeError):  # made elsewhere: handed through as it is
+        except (HandleError, TypeError, ValueError):  # made elsewhere: handed through as it is
             return plain
         return plain

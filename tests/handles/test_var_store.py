@@ -19,8 +19,8 @@ def test_key_ignores_what_does_not_belong_to_it() -> None:
     extra: dict[str, Any] = {"executor": "python", "handle": "df", "job_id": "J1", "session_id": "S1", "more": 1}
     assert StoreKey(**extra) == key()
     assert hash(StoreKey(**extra)) == hash(key())
-    with pytest.raises(TypeError):
-        StoreKey(executor="python")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="missing key handle"):
+        StoreKey(executor="python")
 
 
 def test_object_comes_back_itself() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from oocana_async.channel.bus import Bus, BusSubscription
 from oocana_async.engine.running.block_requests import Requests
@@ -64,7 +65,7 @@ class Intake:
                 handled += 1
                 if handled % _SLICE == 0:
                     await self._bus.wait_for_room(topics.REPORT)
-                    await runner.spawner.breathe()
+                    await checkpoint()
             await self._bus.wait_for_room(topics.REPORT)
 
     def handle(self, payload: bytes) -> None:
@@ -87,9 +88,9 @@ class Intake:
 
     def _on_ready(self, job: Job, _: session.BlockReady) -> None:
         wire, runner = job.wire, self._runner
-        if wire is None:
-            return  # answered before: the inputs of a job are handed out once
-        job.wire = None
+        if wire is None or job.inputs_sent:
+            return
+        job.inputs_sent = True
         message = BlockInputs(
             session_id=runner.session_id,
             job_id=job.job_id,

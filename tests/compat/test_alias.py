@@ -1,10 +1,12 @@
-"""Every official name can be imported as `oocana`, without and beside the official package, and works as such."""
+"""`import oocana` gives every official name, without and beside the official package, for as long as it is wanted."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pickle
+import subprocess
 import sys
 import typing
 from collections.abc import Iterator
@@ -19,83 +21,10 @@ from oocana_async import compat
 from oocana_async.compat import install_alias, uninstall_alias
 from oocana_async.testing import run_scriptlet_sync
 
-CLASSES_AND_FUNCTIONS = (
-    "Context",
-    "Mainframe",
-    "BlockJob",
-    "BlockExecuteException",
-    "CredentialInput",
-    "BlockInfo",
-    "StoreKey",
-    "HandleDef",
-    "InputHandleDef",
-    "OutputHandleDef",
-    "FieldSchema",
-    "PrimitiveFieldSchema",
-    "VarFieldSchema",
-    "SecretFieldSchema",
-    "ArrayFieldSchema",
-    "ObjectFieldSchema",
-    "ServiceContextAbstractClass",
-    "setup_dataframe_serialization",
-    "dumps",
-    "is_bin_value",
-    "is_var_value",
-    "is_array_dict",
-    "is_object_dict",
-    "is_var_dict",
-    "is_primitive_dict",
-    "is_secret_dict",
-)
-ALIASES = (
-    "JobDict",
-    "BlockDict",
-    "BinValueDict",
-    "VarValueDict",
-    "HandleDefDict",
-    "ToNode",
-    "ToFlow",
-    "QueryBlockResponse",
-    "FlowDownstream",
-    "NodeDownstream",
-    "Downstream",
-    "OOMOL_LLM_ENV",
-    "HostInfo",
-    "ServiceMessage",
-    "BlockHandler",
-    "ServiceExecutor",
-    "ServiceExecutePayload",
-    "StopAtOption",
-    "PreviewPayload",
-    "PreviewPayloadInternal",
-    "TablePreviewPayload",
-    "TextPreviewPayload",
-    "JSONPreviewPayload",
-    "ImagePreviewPayload",
-    "MediaPreviewPayload",
-    "PandasPreviewPayload",
-    "DefaultPreviewPayload",
-    "ContentMediaType",
-    "CompressionOptions",
-    "LLMModelOptions",
-    "LLMMessage",
-)
-TOP_LEVEL = [*CLASSES_AND_FUNCTIONS, *ALIASES, "EXECUTOR_NAME"]
-ONLY_IN_SUBMODULES = ["CsvPreviewPayload", "DataFrame", "InternalAPI"]
-SUBMODULES = (
-    "context",
-    "credential",
-    "data",
-    "extra",
-    "handle",
-    "internal",
-    "mainframe",
-    "preview",
-    "schema",
-    "serialization",
-    "service",
-    "throttler",
-)
+TABLE: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "official.json").read_text(encoding="utf-8"))
+TOP_LEVEL = sorted(TABLE["oocana"])
+ONLY_IN_SUBMODULES = ["CsvPreviewPayload", "DataFrame", "InternalAPI", "OnlyEqualSelf", "throttle"]
+SUBMODULES = [name.removeprefix("oocana.") for name in TABLE if name != "oocana"]
 
 OFFICIAL = "class Context: ...\nclass Mainframe: ...\nORIGIN = 'official'\n"
 """Stands for the official package: same name, other classes."""
@@ -178,6 +107,13 @@ def test_import_forms_give_our_names(code: str, name: str) -> None:
 
 
 @pytest.mark.usefixtures("oocana")
+def test_star_import_gives_the_names_of_the_top() -> None:
+    names = run_code("from oocana import *")
+    assert set(TOP_LEVEL) <= names.keys()
+    assert not set(ONLY_IN_SUBMODULES) & names.keys()
+
+
+@pytest.mark.usefixtures("oocana")
 def test_unknown_submodule_is_an_import_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"oocana\.nothing"):
         importlib.import_module("oocana.nothing")
@@ -195,11 +131,34 @@ def test_official_package_comes_back_afterwards() -> None:
     assert importlib.import_module("oocana").ORIGIN == "official"
 
 
+def test_alias_stays_until_the_last_user_has_gone() -> None:
+    install_alias()
+    install_alias()
+    uninstall_alias()
+    importlib.import_module("oocana.data")
+    uninstall_alias()
+    uninstall_alias()
+    assert [name for name in sys.modules if name.partition(".")[0] == "oocana"] == []
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("oocana")
+
+
+def test_installing_the_alias_imports_nothing() -> None:
+    text = """
+import sys
+from oocana_async.compat import alias
+before = set(sys.modules)
+alias.install_alias()
+assert set(sys.modules) == before
+"""
+    subprocess.run([sys.executable, "-c", text], timeout=20, check=True)
+
+
 def test_classes_of_the_alias_can_be_pickled(oocana: ModuleType) -> None:
     values = [
         oocana.CredentialInput("custom", "id"),
         oocana.StoreKey("python", "handle", "job", "session"),
-        oocana.BlockInfo("session", "job"),
+        oocana.BlockInfo("session", "job", []),
         oocana.Context,
     ]
     data = pickle.dumps(values)
@@ -223,13 +182,15 @@ def test_errors_of_the_alias_can_be_pickled_and_caught(oocana: ModuleType) -> No
 
 
 def test_every_class_and_function_is_documented(oocana: ModuleType) -> None:
-    assert [name for name in CLASSES_AND_FUNCTIONS if not inspect.getdoc(getattr(oocana, name))] == []
+    ours = [name for name in TOP_LEVEL if (inspect.isclass(one := getattr(oocana, name)) or inspect.isroutine(one))]
+    assert [name for name in ours if not inspect.getdoc(getattr(oocana, name))] == []
 
 
 def test_typed_dictionaries_have_resolvable_hints(oocana: ModuleType) -> None:
-    for name in ALIASES:
-        if isinstance(getattr(oocana, name), type):
-            assert typing.get_type_hints(getattr(oocana, name)), name
+    dictionaries = [name for name in TOP_LEVEL if typing.is_typeddict(getattr(oocana, name))]
+    assert len(dictionaries) > 20
+    for name in dictionaries:
+        assert typing.get_type_hints(getattr(oocana, name)), name
 
 
 SCRIPTLETS = {
