@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -120,11 +120,14 @@ def _bar(node: NodeView, phase: NodePhase) -> RenderableType:
 
 def summary_renderable(view: RunView, now: int) -> RenderableType:
     """Return the table of nodes after the run, and the line that says how it ended."""
+    nodes = view.nested()
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for name in ("node", "state", "runs", "time"):
-        table.add_column(name, no_wrap=True, justify="right" if name in ("runs", "time") else "left")
+        # On a narrow terminal the result gives way, not the names and figures.
+        least = max([len(name), *(min(len(node.name), 24) for node in nodes if name == "node")])
+        justify: Literal["left", "right"] = "right" if name in ("runs", "time") else "left"
+        table.add_column(name, no_wrap=True, justify=justify, min_width=least)
     table.add_column("result", overflow="ellipsis", no_wrap=True)
-    nodes = view.nested()
     for node in nodes[:MAX_SUMMARY]:
         name, state, *rest = summary_row(node, now)
         table.add_row(Text(name), Text(state, style=_PHASE_STYLES[node.phase]), *(Text(cell) for cell in rest))

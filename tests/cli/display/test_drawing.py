@@ -123,6 +123,17 @@ def test_summary_by_rich_says_how_it_ended() -> None:
     assert lines[-1] == "finished after 0.00 s: 3 nodes"
 
 
+def test_summary_on_a_narrow_terminal_shortens_results_only() -> None:
+    view = recorded("002")
+    node = view.nodes.pop(("a",))
+    node.name = "summarise"
+    node.outputs = {"n": "x" * 200}
+    view.nodes["summarise",] = node
+    lines = drawn(summary_renderable(view, 0))
+    assert lines[0].split() == ["node", "state", "runs", "time", "result"]
+    assert any(line.startswith("summarise ") for line in lines)
+
+
 def test_display_leaves_entries_and_a_visible_cursor() -> None:
     out = io.StringIO()
     console = Console(file=out, width=80, height=25, force_terminal=True, color_system=None)
