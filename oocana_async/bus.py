@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from oocana_async import topics
 from oocana_async.errors import ClosedError, StateError
 from oocana_async.messages.envelope import Message
 
-__all__ = ["Bus", "BusMessage", "BusStatistics", "BusSubscription", "Overflow"]
+__all__ = ["Bus", "BusListener", "BusMessage", "BusStatistics", "BusSubscription", "Overflow"]
+
+log = logging.getLogger(__name__)
 
 BusMessage = Message
 """One message on the bus; whoever publishes may hand over a richer kind of it."""
@@ -24,6 +28,9 @@ CHUNK = 256
 
 _REMEMBERED_TOPICS = 1024
 """Topics whose subscribers are kept at hand; topics with job ids in them never come back."""
+
+TURN = 256
+"""Messages that listeners get before the loop has its turn."""
 
 _topic_of = attrgetter("topic")
 
@@ -148,10 +155,86 @@ class BusSubscription:
 
     def _release_writers(self) -> None:
         if self._writers:
-            writers, self._writers = self._writers, []
-            for writer in writers:
-                if not writer.done():
-                    writer.set_result(None)
+            _release(self._writers)
+
+
+class BusListener:
+    """A function that is called with each message of some topics, in the order in which they were published.
+
+    It is called in the turn of the loop in which the message is published: a conversation between two listeners wakes
+    no task and costs no turn of the loop.
+    """
+
+    def __init__(self, bus: Bus, filters: tuple[str, ...], call: Callable[[Message], object], *, limit: int) -> None:
+        self._bus = bus
+        self.filters = filters
+        self.limit = limit
+        self._call = call
+        # What came while paused. Bound: `limit` with what the bus still owes, then publishers that wait do wait; handed
+        # over by `resume()`; dropped by `close()`.
+        self._held: deque[Message] = deque()
+        self._is_paused = False
+        self._writers: list[asyncio.Future[None]] = []
+        self._received = 0
+        self._handled = 0
+        self._closed = False
+
+    @property
+    def is_full(self) -> bool:
+        """True while a publisher has to wait for this listener."""
+        return self._received - self._handled >= self.limit and not self._closed
+
+    async def wait_for_room(self) -> None:
+        """Wait until the listener has caught up or is closed; returns at once when not full."""
+        while self.is_full:
+            waiter = asyncio.get_running_loop().create_future()
+            self._writers.append(waiter)
+            await waiter
+
+    def pause(self) -> None:
+        """Keep messages, in order, from the next one on."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Hand over what was kept, and go on."""
+        self._is_paused = False
+        held, self._held = self._held, deque()
+        self._bus._redeliver(self, held)  # noqa: SLF001 - the two are one mechanism
+
+    def statistics(self) -> BusStatistics:
+        """Return what was received and what waits; nothing is ever dropped."""
+        return BusStatistics(self._received, self._received - self._handled, 0)
+
+    def close(self) -> None:
+        """End it; what waits is dropped. May be called twice, also by the function itself."""
+        if self._closed:
+            return
+        self._closed = True
+        self._held.clear()
+        self._bus._remove(self)  # noqa: SLF001 - the two are one mechanism
+        _release(self._writers)
+
+    def _put(self, messages: Sequence[Message]) -> None:
+        self._received += len(messages)
+        for message in messages:
+            self._bus._owed.append((self, message))  # noqa: SLF001 - the two are one mechanism
+
+    def _hand_over(self, message: Message) -> None:
+        if self._is_paused:
+            self._held.append(message)
+            return
+        self._handled += 1
+        if self._closed:
+            return
+        try:
+            self._call(message)
+        except Exception:  # its failure is no failure of the one who published
+            log.exception("a listener to %s failed", ", ".join(self.filters))
+        if self._writers:
+            _release(self._writers)
+
+
+T = TypeVar("T", BusSubscription, BusListener)
 
 
 class Bus:
@@ -162,8 +245,15 @@ class Bus:
     """
 
     def __init__(self) -> None:
-        self._subscriptions: list[tuple[Callable[[str], bool], BusSubscription]] = []
-        self._takers: dict[str, tuple[BusSubscription, ...]] = {}
+        self._subscriptions: list[tuple[Callable[[str], bool], BusSubscription | BusListener]] = []
+        self._takers: dict[str, tuple[BusSubscription | BusListener, ...]] = {}
+        # Last levels that a filter names; all other topics of a folder have the same takers.
+        self._last_levels: frozenset[str] = frozenset()
+        # What listeners have to get yet, in the order of publishing: a queue and not nested calls, because what a
+        # listener publishes would else reach others before what came earlier, and deep conversations the recursion
+        # limit. Bound: the limits of the listeners; drained by `_drain`, a turn at a time; dropped with the bus.
+        self._owed: deque[tuple[BusListener, Message]] = deque()
+        self._is_draining = False
         self._closed = False
 
     def subscribe(
@@ -180,22 +270,30 @@ class Bus:
             ClosedError: The bus is closed.
             ValueError: No filter, or a limit below 1.
         """
-        if self._closed:
-            raise ClosedError("the bus is closed")
-        if not filters or limit < 1:
-            raise ValueError("a subscription needs at least one topic filter and a limit of at least 1")
-        subscription = BusSubscription(self, filters, limit=limit, overflow=overflow)
-        self._subscriptions.append((_matcher(filters), subscription))
-        self._takers.clear()
-        return subscription
+        return self._add(filters, BusSubscription(self, filters, limit=limit, overflow=overflow))
+
+    def listen(self, call: Callable[[Message], object], *filters: str, limit: int = sys.maxsize) -> BusListener:
+        """Have a function called with each message, in the publisher's turn; see `BusListener`.
+
+        Args:
+            call: the function; it never waits. What it raises is logged.
+            filters: topic filters, at least one.
+            limit: messages that it may be behind; beyond that `publish` and `publish_many` wait.
+
+        Raises:
+            ClosedError: The bus is closed.
+            ValueError: No filter, or a limit below 1.
+        """
+        return self._add(filters, BusListener(self, filters, call, limit=limit))
+
+    @property
+    def is_behind(self) -> bool:
+        """True while listeners have to get messages that were published before."""
+        return bool(self._owed)
 
     def publish_nowait(self, topic: str, payload: bytes) -> None:
         """Hand a message to all its subscribers without waiting for slow ones."""
-        takers = self._takers_of(topic)
-        if takers:
-            messages = (Message(topic, payload),)
-            for subscription in takers:
-                subscription._put(messages)  # noqa: SLF001 - the two are one mechanism
+        self._publish(Message(topic, payload))
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Hand a message to all its subscribers; waits first for those that are full and want to be waited for.
@@ -217,6 +315,20 @@ class Bus:
                 taken = list(run)
                 for subscription in self._takers_of(topic):
                     subscription._put(taken)  # noqa: SLF001 - the two are one mechanism
+                if self._owed and not self._is_draining:
+                    self._drain()
+
+    def publish_many_nowait(self, messages: Sequence[Message]) -> bool:
+        """Hand over messages in order if nobody has to be waited for; False, and nothing published, otherwise."""
+        if self._owed or any(self._full_taker(topic) is not None for topic in {one.topic for one in messages}):
+            return False
+        for message in messages:
+            self._publish(message)
+        return True
+
+    def has_room(self, topic: str) -> bool:
+        """Say whether no subscriber of a topic has to be waited for."""
+        return self._full_taker(topic) is None
 
     async def wait_for_room(self, topic: str) -> None:
         """Wait until no subscriber of a topic has to be waited for."""
@@ -229,24 +341,79 @@ class Bus:
         for _, subscription in list(self._subscriptions):
             subscription.close()
 
-    def _full_taker(self, topic: str) -> BusSubscription | None:
+    def _publish(self, message: Message) -> None:
+        messages = (message,)
+        for subscription in self._takers_of(message.topic):
+            subscription._put(messages)  # noqa: SLF001 - the two are one mechanism
+        if self._owed and not self._is_draining:
+            self._drain()
+
+    def _full_taker(self, topic: str) -> BusSubscription | BusListener | None:
         for subscription in self._takers_of(topic):
             if subscription.is_full:
                 return subscription
         return None
 
-    def _takers_of(self, topic: str) -> tuple[BusSubscription, ...]:
+    def _takers_of(self, topic: str) -> tuple[BusSubscription | BusListener, ...]:
         takers = self._takers.get(topic)
         if takers is None:
-            takers = tuple(subscription for takes, subscription in self._subscriptions if takes(topic))
-            if len(self._takers) >= _REMEMBERED_TOPICS:
-                self._takers.clear()
-            self._takers[topic] = takers
+            start = topic.rfind("/") + 1
+            key = topic if topic[start:] in self._last_levels else f"{topic[:start]}+"
+            takers = self._takers.get(key)
+            if takers is None:
+                takers = tuple(subscription for takes, subscription in self._subscriptions if takes(topic))
+                if len(self._takers) >= _REMEMBERED_TOPICS:
+                    self._takers.clear()
+                self._takers[key] = takers
         return takers
 
-    def _remove(self, subscription: BusSubscription) -> None:
+    def _drain(self) -> None:
+        """Call listeners until they have all they are owed; after a while the loop has its turn first."""
+        self._is_draining = True
+        owed = self._owed
+        try:
+            for _ in range(TURN):
+                if not owed:
+                    return
+                listener, message = owed.popleft()
+                listener._hand_over(message)  # noqa: SLF001 - the two are one mechanism
+        finally:
+            self._is_draining = False
+        if owed:
+            self._is_draining = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def _redeliver(self, listener: BusListener, messages: Sequence[Message]) -> None:
+        """Owe a listener messages that it has put off, before all others of it."""
+        self._owed.extendleft((listener, message) for message in reversed(messages))
+        if self._owed and not self._is_draining:
+            self._drain()
+
+    def _add(self, filters: tuple[str, ...], subscription: T) -> T:
+        if self._closed:
+            raise ClosedError("the bus is closed")
+        if not filters or subscription.limit < 1:
+            raise ValueError("a subscription needs at least one topic filter and a limit of at least 1")
+        self._subscriptions.append((_matcher(filters), subscription))
+        self._note_change()
+        return subscription
+
+    def _remove(self, subscription: BusSubscription | BusListener) -> None:
         self._subscriptions = [entry for entry in self._subscriptions if entry[1] is not subscription]
+        self._note_change()
+
+    def _note_change(self) -> None:
         self._takers.clear()
+        filters = (one for _, subscription in self._subscriptions for one in subscription.filters)
+        self._last_levels = frozenset(one.removesuffix("/#").rpartition("/")[2] for one in filters)
+
+
+def _release(waiters: list[asyncio.Future[None]]) -> None:
+    """Wake everybody who waits."""
+    while waiters:
+        waiter = waiters.pop(0)
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 def _matcher(filters: tuple[str, ...]) -> Callable[[str], bool]:
