@@ -112,24 +112,38 @@ class BlockLoops:
             asyncio.CancelledError: the job was cancelled.
             BaseException: whatever the coroutine raises, `SystemExit` too, which it also raises if a task of it does.
         """
-        if self._closed:
-            raise ClosedError("the block loops are closed and take no more jobs")
         returned = self._returns.bind().create_future()
-        job = LoopJob(factory, context, job_id, returned)
-        self._jobs[job_id] = job
-        self._place(job)
+        job = self.submit(factory, context=context, job_id=job_id, returned=lambda _: _resolve(returned))
         try:
             await returned
         except asyncio.CancelledError:
             self._cancel(job)
+            self._forget(job)
             raise
-        finally:
-            if self._jobs.get(job_id) is job:
-                del self._jobs[job_id]
         if job.error is not None:
             raise job.error
         result: T = job.result
         return result
+
+    def submit(
+        self,
+        factory: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        context: Context,
+        job_id: str,
+        returned: Callable[[LoopJob], object],
+    ) -> LoopJob:
+        """Have a coroutine run like `run` does; `returned` is called on the I/O loop, once, with what came of it.
+
+        Raises:
+            ClosedError: `aclose` was called before.
+        """
+        if self._closed:
+            raise ClosedError("the block loops are closed and take no more jobs")
+        self._returns.bind()
+        job = self._jobs[job_id] = LoopJob(factory, context, job_id, returned)
+        self._place(job)
+        return job
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; on the I/O loop. Returns whether there is one of this id."""
@@ -161,7 +175,7 @@ class BlockLoops:
         jobs = list(self._jobs.values())
         for job in jobs:
             self._cancel(job)
-        await _wait([job.returned for job in jobs], end)
+        await _wait([_end_of(job) for job in jobs if not job.has_returned], end)
         for loop in self._loops:
             if loop not in self._left:
                 self._left[loop] = self._returns.bind().create_future()
@@ -229,8 +243,8 @@ class BlockLoops:
         if job.claim():  # not started: a loop that meets it later skips it
             self._forget_unstarted(job)
             job.error = asyncio.CancelledError()
-            if not job.returned.done():
-                job.returned.set_result(None)
+            self._forget(job)
+            job.arrive()
             return
         loop = self._where.get(job)
         for one in self._loops if loop is None else (loop,):
@@ -255,8 +269,12 @@ class BlockLoops:
         loop.ended += 1
         self._where.pop(job, None)
         self._note_idle(loop)
-        if not job.returned.done():
-            job.returned.set_result(None)
+        self._forget(job)
+        job.arrive()
+
+    def _forget(self, job: LoopJob) -> None:
+        if self._jobs.get(job.job_id) is job:
+            del self._jobs[job.job_id]
 
     def _note_idle(self, loop: BlockLoop) -> None:
         if loop.load == 0:
@@ -321,3 +339,21 @@ async def _wait(futures: list[asyncio.Future[None]], end: float) -> None:
     pending = [future for future in futures if not future.done()]
     if pending:
         await asyncio.wait(pending, timeout=max(0.0, end - time.monotonic()))
+
+
+def _end_of(job: LoopJob) -> asyncio.Future[None]:
+    """Return a future for the end of a job that is not over; who waited before is told as well."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    tell = job.returned
+
+    def returned(job: LoopJob) -> None:
+        _resolve(future)
+        tell(job)
+
+    job.returned = returned
+    return future
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

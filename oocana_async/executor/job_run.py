@@ -7,21 +7,23 @@ import contextlib
 import contextvars
 import enum
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
-from oocana_async.errors import HandleError, JobCancelledError, OocanaError, ScriptletError, StateError
+from oocana_async.errors import JobCancelledError, OocanaError, ScriptletError, StateError
 from oocana_async.executor.callee import Callee, ScriptletCallee
 from oocana_async.executor.calling import Call, check_result, settle
 from oocana_async.executor.current import enter_job
 from oocana_async.executor.job_output import JobOutput
+from oocana_async.executor.loop_job import LoopJob
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorSession
 from oocana_async.executor.tracebacks import exit_error, format_exception
+from oocana_async.executor.workers import Work
 from oocana_async.handles.bin_files import BinFiles
 from oocana_async.handles.frame_cache import FrameCache, cache_directory
 from oocana_async.handles.inputs import resolve_inputs
@@ -92,7 +94,7 @@ class _Everything:
 
 
 class JobRun:
-    """One job. `run()` is a task on the I/O loop; the block's code runs on a block loop or in a worker thread.
+    """One job. Its life is on the I/O loop; the block's code runs on a block loop or in a worker thread.
 
     Whatever happens, exactly one BlockFinished is sent, unless another executor has the job.
 
@@ -110,15 +112,16 @@ class JobRun:
         self.stacks: list[StackFrame] = payload.stacks
         self._home = home
         self._state = RunState.WAITING
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._inputs: asyncio.Future[BlockInputs] = loop.create_future()
-        self._finished: asyncio.Future[None] | None = None  # made when the job is kept alive
+        self._loop = asyncio.get_running_loop()
+        self._awaits_inputs = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._gate: asyncio.Future[None] | None = None
+        self._on_ended: Callable[[JobRun], object] | None = None
         self._link = self._make_link(None)
         self._cancel_reason: str | None = None
         self._withdrawn = False
         self._output: JobOutput | None = None
-        self._waiting: asyncio.Future[Any] = self._inputs
+        self._context = contextvars.Context()
         if callee is None:
             assert isinstance(payload, BlockPayload)
             callee = ScriptletCallee(home.runtime, payload)
@@ -136,22 +139,38 @@ class JobRun:
 
     # -- from the executor, on the I/O loop ---------------------------------------------------------------------
 
+    def start(self, ended: Callable[[JobRun], object]) -> None:
+        """Wait for the inputs from now on; `ended` is called once, on this loop, when all is over."""
+        self._on_ended = ended
+        deadline = self._home.session.inputs_deadline
+        if deadline is not None:
+            text = f"no inputs came for job {self.job_id} within {deadline:g} s of BlockReady"
+            self._timer = self._loop.call_later(deadline, self.give_up_inputs, text)
+
     def take_inputs(self, inputs: BlockInputs) -> None:
-        """Take the inputs; the first ones count, later ones come from repeated messages."""
-        if not self._inputs.done():
-            self._inputs.set_result(inputs)
+        """Take the inputs and run; the first ones count, later ones come from repeated messages."""
+        if self._awaits_inputs:
+            self._stop_waiting()
+            gate = self._callee.gate()
+            if gate is None:
+                self._begin(inputs)
+            else:
+                self._gate = gate
+                gate.add_done_callback(lambda gate: self._pass_gate(gate, inputs))
 
     def give_up_inputs(self, error: str) -> None:
         """End the job because its inputs will not come."""
-        if not self._inputs.done():
-            self._inputs.set_exception(HandleError(error))
+        if self._awaits_inputs:
+            self._stop_waiting()
+            self._close(error)
 
     def withdraw(self) -> None:
         """Leave the job to another executor, which has its inputs: nothing is run here, and nothing is said."""
-        if not self._inputs.done():
+        if self._awaits_inputs:
+            self._stop_waiting()
             log.warning("job %s is left to the executor that got its inputs", self.job_id)
             self._withdrawn = True
-            self._inputs.cancel()
+            self._close()
 
     def warn(self, warning: str) -> None:
         """Send a warning as the block."""
@@ -159,100 +178,126 @@ class JobRun:
 
     def cancel(self, reason: str) -> None:
         """Cancel the job; an async block gets CancelledError, a sync one sees `is_cancelled`."""
-        if self._cancel_reason is None:
-            self._cancel_reason = reason
-            self._link.cancel()
-            if not self._waiting.done():
-                self._waiting.cancel()
+        if self._cancel_reason is not None:
+            return
+        self._cancel_reason = reason
+        self._link.cancel()
+        if self._state is RunState.RUNNING:
             runtime = self._home.runtime
             if not runtime.loops.cancel(self.job_id):
                 runtime.workers.cancel(self.job_id)
-            if self._state is RunState.KEPT_ALIVE:
-                self._end(error=self._cancel_text())
+        else:  # nothing of it runs
+            self._stop_waiting()
+            self._close(self._cancel_text())
 
-    async def run(self) -> None:
-        """Run the job to its end."""
+    def abandon(self) -> None:
+        """End a job whose code does not let go; whatever comes of it does not matter any more."""
+        self._close(self._cancel_text())
+
+    def _stop_waiting(self) -> None:
+        self._awaits_inputs = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._gate is not None:
+            self._gate.cancel()
+
+    def _pass_gate(self, gate: asyncio.Future[None], inputs: BlockInputs) -> None:
+        self._gate = None
+        if self._state is not RunState.WAITING:
+            return
+        error = None if gate.cancelled() else gate.exception()
+        if gate.cancelled() or error is not None:
+            self._close(self._cancel_text() if error is None else str(error))
+        else:
+            self._begin(inputs)
+
+    # -- its life, on the I/O loop ------------------------------------------------------------------------------
+    # Calls instead of a task: a task costs a turn of the loop at each of its steps, which is most of what a small block
+    # costs. Each step ends in exactly one of `submit`, `_close` and `_keep_alive`.
+
+    def _begin(self, inputs: BlockInputs) -> None:
+        self._move(RunState.RUNNING)
         try:
-            inputs = await self._wait_for_inputs()
-            if inputs is None:
-                return
-            self._move(RunState.RUNNING)
             if inputs.block_path is not None:
                 self._link = self._make_link(inputs)
             self._link.on_finished(self._leave)
-            await self._execute(inputs)
-            if self._link.state is JobState.RUNNING:
-                await self._keep_alive()
-        except asyncio.CancelledError:
-            self._end(error=self._cancel_text())
-            raise
-        except BaseException as error:
-            log.exception("job %s ended by an error of the executor", self.job_id)
-            self._end(error=format_exception(error))
-        finally:
-            self._end(error="the block ended without a result")
-            if self._state is not RunState.ENDED:
-                self._move(RunState.ENDED)
+            self._context = contextvars.copy_context()
+            self._output = self._context.run(enter_job, self._link, tee=self._home.runtime.tee)
+            if self._home.runtime.known_async(self._callee.key):
+                self._call_on_loop(None, inputs)
+            else:
+                self._call_in_worker(inputs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job needs its end
+            self._fail_here(error)
 
-    async def _wait_for_inputs(self) -> BlockInputs | None:
-        deadline = self._home.session.inputs_deadline
-        try:
-            inputs = await (self._inputs if deadline is None else asyncio.wait_for(self._inputs, deadline))
-            await self._pass_gate()
-            return inputs
-        except TimeoutError:
-            self._end(error=f"no inputs came for job {self.job_id} within {deadline:g} s of BlockReady")
-        except (HandleError, ScriptletError) as error:
-            self._end(error=str(error))
-        except asyncio.CancelledError:
-            if self._cancel_reason is None:
-                raise
-            self._end(error=self._cancel_text())
-        return None
-
-    async def _pass_gate(self) -> None:
-        gate = self._callee.gate()
-        if gate is not None:
-            self._waiting = gate
-            if self._cancel_reason is not None:
-                gate.cancel()
-            await gate
-
-    async def _execute(self, inputs: BlockInputs) -> None:
-        """Load the scriptlet where its kind is not known yet, then call it where its kind belongs."""
-        runtime = self._home.runtime
+    def _call_in_worker(self, inputs: BlockInputs) -> None:
+        """Load the scriptlet where its kind is not known yet, and call it there if it is a `def`."""
         key = self._callee.key
-        block = contextvars.copy_context()
-        self._output = block.run(enter_job, self._link, tee=runtime.tee)
-        call: Call | None = None
-        if runtime.known_async(key):
-            done = await runtime.loops.run(
-                lambda: self._call_async(key, None, inputs), context=block, job_id=self.job_id
-            )
-            if done:
-                self._close_output()
-                return
-        call = await runtime.workers.run(lambda: self._load_or_call(key, inputs), context=block, job_id=self.job_id)
-        if call is not None and not self._end_if_cancelled():
-            await runtime.loops.run(lambda: self._call_async(key, call, inputs), context=block, job_id=self.job_id)
-            self._close_output()
 
-    async def _keep_alive(self) -> None:
-        """Wait for the end that a thread or task of the block will send."""
-        finished = self._finished = self._loop.create_future()  # before the look at the state: no end is missed
-        self._move(RunState.KEPT_ALIVE)
-        self._end_if_cancelled()
+        def returned(work: Work) -> None:
+            if work.error is not None:
+                self._fail_here(work.error)
+            elif work.result is None or self._end_if_cancelled():
+                self._settle()
+            else:
+                self._call_on_loop(work.result, inputs)
+
+        self._home.runtime.workers.submit(
+            lambda: self._load_or_call(key, inputs), context=self._context, job_id=self.job_id, returned=returned
+        )
+
+    def _call_on_loop(self, call: Call | None, inputs: BlockInputs) -> None:
+        """Call an `async def` on a block loop."""
+        key = self._callee.key
+
+        def returned(job: LoopJob) -> None:
+            if job.error is not None:
+                self._fail_here(job.error)
+            elif job.result:
+                self._close_output()
+                self._settle()
+            else:  # the file has changed, and it no longer is one
+                self._call_in_worker(inputs)
+
+        self._home.runtime.loops.submit(
+            lambda: self._call_async(key, call, inputs), context=self._context, job_id=self.job_id, returned=returned
+        )
+
+    def _fail_here(self, error: BaseException) -> None:
+        """End the job because its code was cancelled, or could not even be called."""
+        if isinstance(error, asyncio.CancelledError):
+            self._close(self._cancel_text())
+            return
+        log.error("job %s ended by an error of the executor", self.job_id, exc_info=error)
+        self._close(format_exception(error))
+
+    def _settle(self) -> None:
+        """After the call: the job is over, or a thread or task of the block will end it."""
+        if self._state is not RunState.RUNNING:
+            return
         if self._link.state is JobState.RUNNING:
-            await finished
+            self._move(RunState.KEPT_ALIVE)  # before the second look: no end is missed
+            self._end_if_cancelled()
+        if self._link.state is not JobState.RUNNING:
+            self._close()
 
     def _leave(self) -> None:
         """Clean up after the end; in whichever thread has sent it."""
         self._close_output()
         self._home.bins.forget_job(self.job_id)
         self._home.runtime.close_figures(self.job_id)
-        if self._finished is not None:
+        if self._state is RunState.KEPT_ALIVE:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(_resolve, self._finished)
+                self._loop.call_soon_threadsafe(self._close)
+
+    def _close(self, error: str = "the block ended without a result") -> None:
+        """End the run, once; with the error if the block has sent no end itself."""
+        if self._state is RunState.ENDED:
+            return
+        self._end(error=error)
+        self._move(RunState.ENDED)
+        if self._on_ended is not None:
+            self._on_ended(self)
 
     # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
 
@@ -426,8 +471,3 @@ class JobRun:
             redactor=self._home.redactor,
             cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
         )
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

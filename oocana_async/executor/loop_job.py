@@ -28,6 +28,8 @@ class LoopJob:
 
     Attributes:
         job_id: id of the job.
+        returned: called on the I/O loop, once, when it is over.
+        has_returned: whether it was.
         cancelled: whether its end was asked for.
         result: what the coroutine returned.
         error: what it raised.
@@ -38,11 +40,12 @@ class LoopJob:
         factory: Callable[[], Coroutine[Any, Any, Any]],
         context: Context,
         job_id: str,
-        returned: asyncio.Future[None],
+        returned: Callable[[LoopJob], object],
     ) -> None:
         self.job_id = job_id
         self.context = context
         self.returned = returned
+        self.has_returned = False
         self.cancelled = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -53,6 +56,12 @@ class LoopJob:
         self._exit: BaseException | None = None
         self._tasks: set[JobTask] = set()
         self._failed: list[JobTask] = []
+
+    def arrive(self) -> None:
+        """Tell the one who waits for the end, once; on the I/O loop."""
+        if not self.has_returned:
+            self.has_returned = True
+            self.returned(self)
 
     def claim(self) -> bool:
         """Take the right to start the job, or to end it before it starts; True for one caller only, from any thread."""
