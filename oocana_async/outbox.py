@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import enum
 import logging
 import threading
@@ -14,6 +13,7 @@ from typing import NamedTuple, Self
 
 from oocana_async.backlog import Backlog
 from oocana_async.errors import ClosedError, PacketTooLargeError, StateError, TransportError
+from oocana_async.loop_calls import LoopCalls
 from oocana_async.transport.base import Outgoing, Transport
 
 __all__ = ["Outbox", "OutboxState", "OutboxStatistics"]
@@ -114,6 +114,7 @@ class Outbox:
         # One entry per waiting flush(); drained by the sender.
         self._flushers: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: LoopCalls | None = None
         self._wake: asyncio.Event | None = None
         # What was taken for a transport that could not take it at once; goes out before all else.
         self._refused: tuple[list[Outgoing | None], int] | None = None
@@ -141,6 +142,7 @@ class Outbox:
         self._move(OutboxState.OPEN)
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._calls = LoopCalls.of_running_loop()
         self._backlog.taker_thread = threading.get_ident()
         self._sender = asyncio.create_task(self._run(), name="oocana-outbox-sender")
         return self
@@ -291,14 +293,10 @@ class Outbox:
     # -- the sender, on its loop --------------------------------------------------------------------------------
 
     def _wake_sender(self) -> None:
-        loop, wake = self._loop, self._wake
-        if loop is None or wake is None:
+        calls = self._calls
+        if calls is None:
             return
-        if self.is_own_thread:
-            loop.call_soon(self._send_at_once)  # not here: whoever puts a message in is in the midst of something
-        else:
-            with contextlib.suppress(RuntimeError):  # the loop was closed without closing the outbox
-                loop.call_soon_threadsafe(self._send_at_once)
+        calls.post_nowait(self._send_at_once)
 
     def _send_at_once(self) -> None:
         """Hand over what waits in this turn of the loop if the transport takes it so; the rest is the sender's.

@@ -14,7 +14,7 @@ from oocana_async.errors import ClosedError
 from oocana_async.executor.block_loop import RESPONSIVE, BlockLoop
 from oocana_async.executor.loop_job import LoopJob, SeeOff, find_owner
 from oocana_async.executor.places import Place, place_of_thread
-from oocana_async.executor.returns import Returns
+from oocana_async.loop_calls import LoopCalls
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class BlockLoops:
         self._where: dict[LoopJob, BlockLoop] = {}
         # Unbounded: one entry per job that no loop can start. Drained by the first loops that reach their selector.
         self._stranded: deque[LoopJob] = deque()
-        self._returns = Returns()
+        self._io: LoopCalls | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._left: dict[BlockLoop, asyncio.Future[None]] = {}
         self._closed = False
@@ -112,7 +112,7 @@ class BlockLoops:
             asyncio.CancelledError: the job was cancelled.
             BaseException: whatever the coroutine raises, `SystemExit` too, which it also raises if a task of it does.
         """
-        returned = self._returns.bind().create_future()
+        returned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         job = self.submit(factory, context=context, job_id=job_id, returned=lambda _: _resolve(returned))
         try:
             await returned
@@ -140,7 +140,7 @@ class BlockLoops:
         """
         if self._closed:
             raise ClosedError("the block loops are closed and take no more jobs")
-        self._returns.bind()
+        self._io = LoopCalls.of_running_loop(self._io)
         job = self._jobs[job_id] = LoopJob(factory, context, job_id, returned)
         self._place(job)
         return job
@@ -178,7 +178,7 @@ class BlockLoops:
         await _wait([_end_of(job) for job in jobs if not job.has_returned], end)
         for loop in self._loops:
             if loop not in self._left:
-                self._left[loop] = self._returns.bind().create_future()
+                self._left[loop] = asyncio.get_running_loop().create_future()
                 loop.close_nowait()
         await _wait(list(self._left.values()), end)
         if self._watch is not None:
@@ -260,10 +260,13 @@ class BlockLoops:
     # -- told by block loops ------------------------------------------------------------------------------------------
 
     def _see_off(self, job: LoopJob) -> SeeOff:
+        if self._io is not None:
+            self._io.release()  # the end of the job is put off
         return SeeOff(job, grace=self._leftover_grace, cancel_grace=CANCEL_GRACE, report=self._on_leftover)
 
     def _ended(self, loop: BlockLoop, job: LoopJob) -> None:
-        self._returns.post_nowait(lambda: self._arrive(loop, job))
+        assert self._io is not None
+        self._io.post_end(lambda: self._arrive(loop, job))
 
     def _arrive(self, loop: BlockLoop, job: LoopJob) -> None:
         loop.ended += 1
@@ -281,7 +284,8 @@ class BlockLoops:
             self._idle.append(loop)
 
     def _thread_left(self, loop: BlockLoop) -> None:
-        self._returns.post_nowait(lambda: self._mark_left(loop))
+        assert self._io is not None
+        self._io.post_nowait(lambda: self._mark_left(loop))
 
     def _mark_left(self, loop: BlockLoop) -> None:
         future = self._left.get(loop)

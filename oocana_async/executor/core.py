@@ -23,6 +23,7 @@ from oocana_async.handles.redaction import Redactor
 from oocana_async.handles.secrets import SecretsFile
 from oocana_async.handles.var_store import VarStore
 from oocana_async.job import Surroundings
+from oocana_async.loop_calls import LoopCalls
 from oocana_async.messages import encode_message
 from oocana_async.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
 from oocana_async.messages.session import BlockReady, ExecutorReady
@@ -71,6 +72,7 @@ class Executor:
         self.bins = BinFiles(session.session_dir, session.session_id)
         self.heal_children = session.heal_children
         self.session_over = asyncio.Event()
+        self.io = LoopCalls.of_running_loop()
         self._transport = transport
         self.channel = channel or Outbox(transport)
         self.clock: Clock = clock or LoopClock(asyncio.get_running_loop())

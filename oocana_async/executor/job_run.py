@@ -32,6 +32,7 @@ from oocana_async.handles.redaction import Redactor
 from oocana_async.handles.secrets import SecretsFile
 from oocana_async.handles.var_store import VarStore
 from oocana_async.job import Channel, JobIdentity, JobLink, JobState, Surroundings
+from oocana_async.loop_calls import LoopCalls
 from oocana_async.messages import encode_message
 from oocana_async.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
 from oocana_async.messages.session import BlockFinished
@@ -56,6 +57,7 @@ class JobHome(Protocol):
     redactor: Redactor
     bins: BinFiles
     heal_children: bool
+    io: LoopCalls
 
     @property
     def channel(self) -> Channel:
@@ -113,6 +115,7 @@ class JobRun:
         self._home = home
         self._state = RunState.WAITING
         self._loop = asyncio.get_running_loop()
+        self._io = home.io
         self._awaits_inputs = True
         self._timer: asyncio.TimerHandle | None = None
         self._gate: asyncio.Future[None] | None = None
@@ -356,6 +359,7 @@ class JobRun:
             if values:
                 self._link.warn("the block returned a result after it had finished; the result is ignored.")
             return
+        self._io.hold_until_end()  # one wake-up for the end of the block and that of its thread's work
         context.finish(result=values)
 
     def _fail(self, error: BaseException) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from oocana_async.errors import ClosedError
 from oocana_async.executor.block_loops import StuckThread, default_max_threads
 from oocana_async.executor.places import place_of_thread
-from oocana_async.executor.returns import Returns
+from oocana_async.loop_calls import LoopCalls
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Workers:
         self._queue: deque[Work] = deque()
         # One entry per thread that wants to go on after waiting; a slot that becomes free goes here first.
         self._resuming: deque[threading.Event] = deque()
-        self._returns = Returns()
+        self._io: LoopCalls | None = None
         self._closed = False
 
     async def run(self, function: Callable[[], T], *, context: Context, job_id: str = "") -> T:
@@ -126,7 +126,7 @@ class Workers:
             asyncio.CancelledError: `cancel` took it out of the queue.
             BaseException: whatever the function raises, `SystemExit` too.
         """
-        returned = self._returns.bind().create_future()
+        returned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         work = self.submit(function, context=context, job_id=job_id, returned=lambda _: _resolve(returned))
         try:
             await returned
@@ -153,7 +153,7 @@ class Workers:
         """
         if self._closed:
             raise ClosedError("the worker threads are closed and take no more work")
-        self._returns.bind()
+        self._io = LoopCalls.of_running_loop(self._io)
         work = Work(function, context, job_id, returned)
         self._submit(work)
         return work
@@ -248,7 +248,8 @@ class Workers:
         worker.inbox.put(work)
 
     def _work_done(self, work: Work) -> None:
-        self._returns.post_nowait(work.arrive)
+        assert self._io is not None
+        self._io.post_end(work.arrive)
 
     def _next_work(self, worker: Worker) -> Work | None:
         """Return what a thread does next with its slot; None if it has none any more."""
