@@ -45,18 +45,23 @@ class _StampedSelector(_Selector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events; take over a job that is stranded elsewhere before going to sleep."""
-        self._owner.busy_since = None
-        if self._owner.take_stranded():
+        owner, tokens = self._owner, self._tokens
+        has_files = len(self._fd_to_key) > 1  # more than the loop's own wake-up socket
+        if timeout == 0 and not (has_files or owner.stranded):  # there is work already, and nothing else can come
+            owner.busy_since = time.monotonic()
+            return []
+        owner.busy_since = None
+        if owner.stranded and owner.take_stranded():
             timeout = 0
         try:
-            if timeout is None and len(self.get_map()) <= 1:  # nothing but the loop's own wake-up socket
-                self._tokens.get()
+            if timeout is None and not has_files:
+                tokens.get()
                 return []
             return self._poll(timeout)
         finally:
-            while not self._tokens.empty():
-                self._tokens.get_nowait()
-            self._owner.busy_since = time.monotonic()
+            while not tokens.empty():
+                tokens.get_nowait()
+            owner.busy_since = time.monotonic()
 
     def _poll(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         self.is_polling = True  # first: whoever wakes from here on also writes to the socket
@@ -87,6 +92,7 @@ class BlockLoop:
         busy_since: `time.monotonic()` when the selector was left, None inside it.
         held_reported: the value of `busy_since` that was complained about.
         inbox: jobs that are assigned but not started; the I/O loop may take them back.
+        stranded: jobs that wait for any loop.
     """
 
     def __init__(
@@ -104,7 +110,7 @@ class BlockLoop:
         self.assigned = self.ended = self.taken = 0
         self.inbox: deque[LoopJob] = deque()
         self.running: set[LoopJob] = set()
-        self._stranded = stranded
+        self.stranded = stranded
         self._ended = ended
         self._see_off = see_off
         self._left = left
@@ -156,9 +162,9 @@ class BlockLoop:
 
     def take_stranded(self) -> bool:
         """Start one job that waits for any loop; on this loop's thread."""
-        while self._stranded:
+        while self.stranded:
             try:
-                job = self._stranded.popleft()
+                job = self.stranded.popleft()
             except IndexError:  # another loop was faster
                 return False
             if self._start(job):

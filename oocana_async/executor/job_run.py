@@ -87,6 +87,9 @@ _MOVES = {
     RunState.ENDED: set[RunState](),
 }
 
+_NO_CONTEXT = contextvars.Context()
+"""Where nothing ever runs: stands in until a job begins."""
+
 
 class _Everything:
     """Declares every handle."""
@@ -124,7 +127,7 @@ class JobRun:
         self._cancel_reason: str | None = None
         self._withdrawn = False
         self._output: JobOutput | None = None
-        self._context = contextvars.Context()
+        self._context = _NO_CONTEXT
         if callee is None:
             assert isinstance(payload, BlockPayload)
             callee = ScriptletCallee(home.runtime, payload)
