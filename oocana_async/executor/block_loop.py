@@ -44,7 +44,16 @@ class _StampedSelector(_Selector):
         return self.is_polling
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for events; take over a job that is stranded elsewhere before going to sleep."""
+        """Wait for events, and start the jobs that have come; take over a stranded one before going to sleep.
+
+        Jobs are started here and not by a call on the loop, because here they still run in this turn of it.
+        """
+        events = self._wait(timeout)
+        if self._owner.is_called:
+            self._owner.start_all()
+        return events
+
+    def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         owner, tokens = self._owner, self._tokens
         has_files = len(self._fd_to_key) > 1  # more than the loop's own wake-up socket
         if timeout == 0 and not (has_files or owner.stranded):  # there is work already, and nothing else can come
@@ -82,6 +91,10 @@ class _TokenLoop(asyncio.SelectorEventLoop):
         if self._tokens.wake():
             super()._write_to_self()  # type: ignore[misc]  # how asyncio itself wakes a loop from other threads
 
+    def wake_nowait(self) -> None:
+        """Make the loop pass its selector; from any thread."""
+        self._write_to_self()
+
 
 class BlockLoop:
     """A thread with an event loop. It survives `sys.exit()` in a task and `loop.stop()`.
@@ -92,6 +105,7 @@ class BlockLoop:
         busy_since: `time.monotonic()` when the selector was left, None inside it.
         held_reported: the value of `busy_since` that was complained about.
         inbox: jobs that are assigned but not started; the I/O loop may take them back.
+        is_called: whether the loop was woken for its inbox and has not looked yet.
         stranded: jobs that wait for any loop.
     """
 
@@ -114,7 +128,7 @@ class BlockLoop:
         self._ended = ended
         self._see_off = see_off
         self._left = left
-        self._awake = False
+        self.is_called = False
         self._closing = False
         self.loop = _TokenLoop(_StampedSelector(self))
         self.loop.set_task_factory(make_task)
@@ -141,13 +155,13 @@ class BlockLoop:
         """Have a job started; called on the I/O loop."""
         self.assigned += 1
         self.inbox.append(job)
-        if not self._awake:
-            self._awake = True
-            self.loop.call_soon_threadsafe(self._start_all)
+        if not self.is_called:
+            self.is_called = True
+            self.loop.wake_nowait()
 
     def wake_nowait(self) -> None:
         """Make the loop pass its selector, where it looks for stranded jobs."""
-        self.loop.call_soon_threadsafe(_nothing)
+        self.loop.wake_nowait()
 
     def cancel_nowait(self, job: LoopJob) -> None:
         """Cancel a started job."""
@@ -172,8 +186,9 @@ class BlockLoop:
                 return True
         return False
 
-    def _start_all(self) -> None:
-        self._awake = False  # first: a job that is appended from here on wakes again
+    def start_all(self) -> None:
+        """Start the jobs that wait in the inbox; on this loop's thread."""
+        self.is_called = False  # first: a job that is appended from here on wakes again
         while self.inbox:
             try:
                 job = self.inbox.popleft()
@@ -221,7 +236,3 @@ class BlockLoop:
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
         self.loop.close()
-
-
-def _nothing() -> None:
-    """Do nothing; being called is what counts."""
