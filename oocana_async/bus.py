@@ -103,6 +103,11 @@ class BusSubscription:
         return messages
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether publishers ever have to wait for this subscriber."""
+        return self.overflow is Overflow.WAIT
+
+    @property
     def is_full(self) -> bool:
         """True while a publisher has to wait for this subscriber."""
         return self.overflow is Overflow.WAIT and len(self._messages) >= self.limit and not self._closed
@@ -131,9 +136,9 @@ class BusSubscription:
         self._wake_reader()
         self._release_writers()
 
-    def _put(self, messages: Sequence[Message]) -> None:
-        self._received += len(messages)
-        self._messages.extend(messages)
+    def _put(self, message: Message) -> None:
+        self._received += 1
+        self._messages.append(message)
         if self.overflow is Overflow.DROP_OLDEST:
             while len(self._messages) > self.limit:
                 self._messages.popleft()
@@ -180,6 +185,11 @@ class BusListener:
         self._closed = False
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether publishers ever have to wait for this listener."""
+        return self.limit < sys.maxsize
+
+    @property
     def is_full(self) -> bool:
         """True while a publisher has to wait for this listener."""
         return self._received - self._handled >= self.limit and not self._closed
@@ -214,10 +224,9 @@ class BusListener:
         self._bus._remove(self)  # noqa: SLF001 - the two are one mechanism
         _release(self._writers)
 
-    def _put(self, messages: Sequence[Message]) -> None:
-        self._received += len(messages)
-        for message in messages:
-            self._bus._owed.append((self, message))  # noqa: SLF001 - the two are one mechanism
+    def _put(self, message: Message) -> None:
+        self._received += 1
+        self._bus._owed.append((self, message))  # noqa: SLF001 - the two are one mechanism
 
     def _hand_over(self, message: Message) -> None:
         if self._is_paused:
@@ -237,6 +246,13 @@ class BusListener:
 T = TypeVar("T", BusSubscription, BusListener)
 
 
+class _Takers(NamedTuple):
+    """The subscribers of a topic, and those of them that may ever be full."""
+
+    all: tuple[BusSubscription | BusListener, ...]
+    bounded: tuple[BusSubscription | BusListener, ...]
+
+
 class Bus:
     """Hands each message to all subscribers whose filter takes its topic.
 
@@ -246,7 +262,7 @@ class Bus:
 
     def __init__(self) -> None:
         self._subscriptions: list[tuple[Callable[[str], bool], BusSubscription | BusListener]] = []
-        self._takers: dict[str, tuple[BusSubscription | BusListener, ...]] = {}
+        self._takers: dict[str, _Takers] = {}
         # Last levels that a filter names; all other topics of a folder have the same takers.
         self._last_levels: frozenset[str] = frozenset()
         # What listeners have to get yet, in the order of publishing: a queue and not nested calls, because what a
@@ -312,16 +328,19 @@ class Bus:
             for topic, run in groupby(messages[start : start + CHUNK], _topic_of):
                 if self._full_taker(topic) is not None:
                     await self.wait_for_room(topic)
-                taken = list(run)
-                for subscription in self._takers_of(topic):
-                    subscription._put(taken)  # noqa: SLF001 - the two are one mechanism
-                if self._owed and not self._is_draining:
-                    self._drain()
+                for message in run:
+                    self._publish(message)
 
     def publish_many_nowait(self, messages: Sequence[Message]) -> bool:
         """Hand over messages in order if nobody has to be waited for; False, and nothing published, otherwise."""
-        if self._owed or any(self._full_taker(topic) is not None for topic in {one.topic for one in messages}):
+        if self._owed:
             return False
+        topic = ""
+        for message in messages:
+            if message.topic != topic:
+                topic = message.topic
+                if not self.has_room(topic):
+                    return False
         for message in messages:
             self._publish(message)
         return True
@@ -342,26 +361,27 @@ class Bus:
             subscription.close()
 
     def _publish(self, message: Message) -> None:
-        messages = (message,)
-        for subscription in self._takers_of(message.topic):
-            subscription._put(messages)  # noqa: SLF001 - the two are one mechanism
+        takers = self._takers.get(message.topic) or self._takers_of(message.topic)
+        for subscription in takers.all:
+            subscription._put(message)  # noqa: SLF001 - the two are one mechanism
         if self._owed and not self._is_draining:
             self._drain()
 
     def _full_taker(self, topic: str) -> BusSubscription | BusListener | None:
-        for subscription in self._takers_of(topic):
+        for subscription in (self._takers.get(topic) or self._takers_of(topic)).bounded:
             if subscription.is_full:
                 return subscription
         return None
 
-    def _takers_of(self, topic: str) -> tuple[BusSubscription | BusListener, ...]:
+    def _takers_of(self, topic: str) -> _Takers:
         takers = self._takers.get(topic)
         if takers is None:
             start = topic.rfind("/") + 1
             key = topic if topic[start:] in self._last_levels else f"{topic[:start]}+"
             takers = self._takers.get(key)
             if takers is None:
-                takers = tuple(subscription for takes, subscription in self._subscriptions if takes(topic))
+                found = tuple(subscription for takes, subscription in self._subscriptions if takes(topic))
+                takers = _Takers(found, tuple(one for one in found if one.is_bounded))
                 if len(self._takers) >= _REMEMBERED_TOPICS:
                     self._takers.clear()
                 self._takers[key] = takers

@@ -300,7 +300,8 @@ class JobRun:
         """End the run, once; with the error if the block has sent no end itself."""
         if self._state is RunState.ENDED:
             return
-        self._end(error=error)
+        if self._link.state is JobState.RUNNING:
+            self._end(error=error)
         self._move(RunState.ENDED)
         if self._on_ended is not None:
             self._on_ended(self)
