@@ -17,16 +17,16 @@ from typing import Any
 
 import aiomqtt
 
+from oocana_async.channel.sender import Outbox
+from oocana_async.channel.throttle import LoopClock
 from oocana_async.context import Context, ContextParts
-from oocana_async.desk import DeskExchange
+from oocana_async.context.desk import DeskExchange
+from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
+from oocana_async.context.sync import SyncContext
 from oocana_async.handles import BinFiles, OutputPlace, VarStore, prepare_output
-from oocana_async.job import JobIdentity, JobLink, Surroundings
-from oocana_async.outbox import Outbox
-from oocana_async.sync import SyncContext
-from oocana_async.throttle import LoopClock
-from oocana_async.transport import codec
-from oocana_async.transport.mqtt import MqttTransport
-from oocana_async.transport.pacing import PacingSettings
+from oocana_async.transport.broker import MqttTransport
+from oocana_async.transport.mqtt import codec
+from oocana_async.transport.pacing.decisions import PacingSettings
 
 SESSION, JOB, HANDLE = "S", "J", "out"
 TOPIC = f"session/{SESSION}"
@@ -41,7 +41,7 @@ def payload(number: int) -> bytes:
 
 def parts(channel: Outbox) -> ContextParts:
     """Make the parts of a context as an executor does."""
-    link = JobLink(JobIdentity(SESSION, JOB), channel, LoopClock(asyncio.get_running_loop()))
+    link = JobMessenger(JobIdentity(SESSION, JOB), channel, LoopClock(asyncio.get_running_loop()))
     outputs_def: dict[str, Any] = {HANDLE: {"handle": HANDLE}}
     place = OutputPlace(SESSION, JOB, VarStore(), BinFiles("/nonexistent", SESSION), link.warn)
     return ContextParts(

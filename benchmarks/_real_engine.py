@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from benchmarks._mosquitto import Mosquitto
-from oocana_async.transport.address import Broker
-from oocana_async.transport.tap import Tap
+from oocana_async.transport.mqtt.address import Broker
+from oocana_async.transport.mqtt.tap import Tap
 
 __all__ = ["EngineRun", "run_on_engine"]
 

@@ -29,7 +29,7 @@ from benchmarks._embedded_flows import write_chain, write_fan, write_pipeline, w
 from benchmarks._report import MEBIBYTE, machine, resident_bytes
 from benchmarks._rivals import Rival, RivalError, find_python
 from oocana_async.engine.api import RunResult, run_flow
-from oocana_async.engine.loading import LoadedTarget, load_target
+from oocana_async.engine.target import LoadedTarget, load_target
 
 KINDS = ("async", "sync")
 OURS = "oocana_async"

@@ -22,17 +22,17 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from benchmarks._report import MEBIBYTE, Checks, Figures, arguments, machine, measure, resident_bytes
-from oocana_async.backlog import Backlog
-from oocana_async.bus import Bus, BusSubscription, Overflow
+from oocana_async.channel.bus import Bus, BusSubscription, Overflow
+from oocana_async.channel.channel import Backlog
+from oocana_async.channel.sender import HARD_LIMIT_BYTES, Outbox
+from oocana_async.channel.throttle import LoopClock
 from oocana_async.context import Context, ContextParts
-from oocana_async.desk import DeskExchange
+from oocana_async.context.desk import DeskExchange
+from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
+from oocana_async.context.sync import SyncContext
 from oocana_async.handles import BinFiles, OutputPlace, VarStore, prepare_output
-from oocana_async.job import JobIdentity, JobLink, Surroundings
-from oocana_async.outbox import HARD_LIMIT_BYTES, Outbox
-from oocana_async.sync import SyncContext
-from oocana_async.throttle import LoopClock
-from oocana_async.transport.base import Delivery, Outgoing
 from oocana_async.transport.memory import MemoryTransport
+from oocana_async.wire.envelope import Delivery, Outgoing
 
 SESSION, JOB, HANDLE = "3f1a7c52-session", "9b2d4e60-job", "out"
 TOPIC = f"session/{SESSION}"
@@ -103,7 +103,7 @@ class Wire:
 
 def make_parts(channel: Any, loop: asyncio.AbstractEventLoop) -> ContextParts:
     """Make the parts of a context as an executor does."""
-    link = JobLink(JobIdentity(SESSION, JOB), channel, LoopClock(loop))
+    link = JobMessenger(JobIdentity(SESSION, JOB), channel, LoopClock(loop))
     outputs_def: dict[str, Any] = {HANDLE: {"handle": HANDLE}}
     place = OutputPlace(SESSION, JOB, VarStore(), BinFiles("/nonexistent", SESSION), link.warn)
     return ContextParts(

@@ -26,8 +26,8 @@ from benchmarks._official import find_official, wire_arguments
 from benchmarks._outputs_side import TOPIC
 from benchmarks._report import Checks, Figures, machine, measure
 from benchmarks._rivals import Rival, RivalError
-from oocana_async.transport.address import Broker
-from oocana_async.transport.tap import Tap
+from oocana_async.transport.mqtt.address import Broker
+from oocana_async.transport.mqtt.tap import Tap
 
 OFFICIAL, ALONE, BARE = "official SDK", "aiomqtt alone", "bare publisher"
 OURS = {"ours, async": "async", "ours, thread": "thread"}

@@ -6,8 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from oocana_async.block_job import BlockJob
     from oocana_async.context import Context
+    from oocana_async.context.awaitables import Reply
+    from oocana_async.context.block_job import BlockJob
+    from oocana_async.context.sync import SyncContext
     from oocana_async.engine import BlockRun, RunResult, Session, Status, open_session, run_flow
     from oocana_async.errors import (
         BlockExecuteException,
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
         TransportError,
     )
     from oocana_async.handles import CredentialInput
-    from oocana_async.sending import Reply
-    from oocana_async.sync import SyncContext
 
 __all__ = [
     "BlockExecuteException",
@@ -64,11 +64,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BlockJob": "block_job",
+    "BlockJob": "context.block_job",
     "Context": "context",
     "CredentialInput": "handles",
-    "Reply": "sending",
-    "SyncContext": "sync",
+    "Reply": "context.awaitables",
+    "SyncContext": "context.sync",
     **dict.fromkeys(("BlockRun", "RunResult", "Session", "Status", "open_session", "run_flow"), "engine"),
 }
 """Module of each name that is no error."""

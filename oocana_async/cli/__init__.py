@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     code = _guarded(sys.argv[1:] if argv is None else argv)
     if argv is None:
-        from oocana_async.cli.leaving import leave_in_time
+        from oocana_async.cli.exiting import leave_in_time
 
         leave_in_time(code)
     return code
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(argv: Sequence[str]) -> int:
     if argv and argv[0] == "executor":
-        from oocana_async.executor.entry import main as executor_main
+        from oocana_async.executor.process.entry import main as executor_main
 
         return executor_main(list(argv[1:]))
     try:

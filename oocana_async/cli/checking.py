@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from oocana_async.cli.failures import ExitCode
 
 if TYPE_CHECKING:
-    from oocana_async.engine.findings import Finding, Severity
+    from oocana_async.engine.manifests.findings import Finding, Severity
 
 __all__ = ["check_command"]
 
@@ -33,7 +33,7 @@ def check_command(options: argparse.Namespace) -> int:
 def _findings(options: argparse.Namespace) -> list[Finding]:
     from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_task
     from oocana_async.engine.check import check_target
-    from oocana_async.engine.findings import from_fault
+    from oocana_async.engine.manifests.findings import from_fault
     from oocana_async.errors import LoadError
 
     if not is_scriptlet(options.target):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from oocana_async.cli.sinks import ViewSink
-from oocana_async.cli.view.entries import Entry
 from oocana_async.cli.view.live import LiveDisplay
+from oocana_async.watching.entries import Entry
 
 __all__ = ["LiveSink"]
 

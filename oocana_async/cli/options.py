@@ -64,8 +64,8 @@ def _json(text: str) -> tuple[Any, str]:
 
 def _check_values(values: Mapping[str, Any], what: str, source: str) -> None:
     """Refuse what no message could carry, now, where it can be said which option it was."""
-    from oocana_async.encoding import encode
     from oocana_async.errors import EncodingError
+    from oocana_async.wire.encoding import encode
 
     for handle, value in values.items():
         try:

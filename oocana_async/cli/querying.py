@@ -41,8 +41,8 @@ def _upstream(options: argparse.Namespace) -> None:
 def _cached(options: argparse.Namespace) -> dict[str, set[str]]:
     """Return which inputs the last run left a value for."""
     from oocana_async.engine.cache import InputCache
-    from oocana_async.engine.graph import Graph
-    from oocana_async.engine.loading import load_target
+    from oocana_async.engine.graph.graph import Graph
+    from oocana_async.engine.target import load_target
 
     root = load_target(options.target, search_paths=options.search_paths).root
     if not isinstance(root, Graph):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oocana_async.bus import Bus
+from oocana_async.channel.bus import Bus
 from oocana_async.cli.failures import ExitCode, UsageError, say
 from oocana_async.cli.options import env_file
 from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_target
@@ -24,15 +24,15 @@ from oocana_async.cli.sinks import JsonLines, LogSink, PlainSink, QuietSink, Sin
 from oocana_async.cli.suiting import check_suits
 from oocana_async.cli.writing import Writer, machine_stdout
 from oocana_async.engine.api import RunResult, Session, Status, open_session
-from oocana_async.engine.environment import variables_on_top
+from oocana_async.engine.env_files import variables_on_top
 from oocana_async.engine.events import RawEventStream
-from oocana_async.engine.in_process import InProcessHost
-from oocana_async.engine.loading import LoadedTarget, load_target
+from oocana_async.engine.hosts.in_process import InProcessHost
+from oocana_async.engine.target import LoadedTarget, load_target
 from oocana_async.errors import EncodingError, LoadError
-from oocana_async.messages import encode_message
-from oocana_async.messages.report import SessionFinished, SessionStarted
 from oocana_async.testing.values import define_output
 from oocana_async.transport.memory import MemoryTransport
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.report import SessionFinished, SessionStarted
 
 __all__ = ["run_command"]
 

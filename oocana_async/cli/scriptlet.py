@@ -9,12 +9,12 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from oocana_async.engine.graph import Place, PythonExecutor, SearchContext, TaskBlock
-from oocana_async.engine.loading import LoadedTarget
-from oocana_async.engine.lookup import clean
-from oocana_async.engine.packages import installed_versions
+from oocana_async.engine.manifests.blocks import Place, PythonExecutor, SearchContext, TaskBlock
+from oocana_async.engine.manifests.lookup import clean
+from oocana_async.engine.manifests.packages import installed_versions
+from oocana_async.engine.target import LoadedTarget
 from oocana_async.errors import LoadError, ManifestError
-from oocana_async.messages.shared import InputHandle
+from oocana_async.wire.messages.shared import InputHandle
 
 __all__ = ["is_scriptlet", "scriptlet_target", "scriptlet_task"]
 

@@ -8,11 +8,11 @@ from typing import Protocol
 import msgspec
 
 from oocana_async.cli.failures import say
-from oocana_async.cli.view.entries import Entry, EntryKind
 from oocana_async.cli.view.plain import closing_lines, entry_lines, failure_lines, summary_lines
-from oocana_async.cli.view.state import RunView
 from oocana_async.cli.writing import Writer
-from oocana_async.messages.report import decode_report
+from oocana_async.watching.entries import Entry, EntryKind
+from oocana_async.watching.state import RunView
+from oocana_async.wire.messages.report import decode_report
 
 __all__ = ["JsonLines", "LogSink", "PlainSink", "QuietSink", "Sink", "ViewSink"]
 

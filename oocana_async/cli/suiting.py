@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from oocana_async.cli.failures import UsageError
 from oocana_async.cli.parser import did_you_mean
-from oocana_async.engine.graph import Graph
-from oocana_async.engine.loading import LoadedTarget
+from oocana_async.engine.graph.graph import Graph
+from oocana_async.engine.target import LoadedTarget
 
 __all__ = ["check_suits"]
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import msgspec
 
-from oocana_async.block_job import BlockJob
 from oocana_async.compat.alias import install_alias, uninstall_alias
 from oocana_async.compat.mainframe import Mainframe
-from oocana_async.compat.service import ServiceContextAbstractClass
+from oocana_async.compat.service_context import ServiceContextAbstractClass
 from oocana_async.compat.throttler import throttle
 from oocana_async.compat.types import (
     BlockDict,
@@ -30,9 +29,9 @@ from oocana_async.compat.types import (
     ToNode,
 )
 from oocana_async.context import Context
+from oocana_async.context.block_job import BlockJob
+from oocana_async.context.host_environment import OOMOL_LLM_ENV, HostInfo
 from oocana_async.context.questions import InternalAPI
-from oocana_async.encoding import encode
-from oocana_async.environment import OOMOL_LLM_ENV, HostInfo
 from oocana_async.errors import BlockExecuteException
 from oocana_async.handles import (
     EXECUTOR_NAME,
@@ -77,6 +76,7 @@ from oocana_async.preview import (
     TablePreviewPayload,
     TextPreviewPayload,
 )
+from oocana_async.wire.encoding import encode
 
 __all__ = [
     "ArrayFieldSchema",

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from oocana_async import topics
+from oocana_async.wire import topics
 
 __all__ = ["Callback", "Dispatcher", "Routes"]
 

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from oocana_async import topics
 from oocana_async.compat.dispatcher import Callback, Dispatcher, Routes
 from oocana_async.compat.types import BlockInfo, JobDict
-from oocana_async.encoding import encode
 from oocana_async.errors import (
     ClosedError,
     ConnectionLostError,
@@ -26,10 +24,12 @@ from oocana_async.errors import (
     TransportError,
 )
 from oocana_async.handles import EXECUTOR_NAME
+from oocana_async.wire import topics
+from oocana_async.wire.encoding import encode
 
 if TYPE_CHECKING:
-    from oocana_async.transport.blocking import BlockingClient
-    from oocana_async.transport.link import Patience
+    from oocana_async.transport.mqtt.blocking import BlockingClient
+    from oocana_async.transport.mqtt.link import Patience
 
 __all__ = ["Mainframe"]
 
@@ -65,7 +65,7 @@ class Mainframe:
     ) -> None:
         import secrets
 
-        from oocana_async.transport.address import Broker
+        from oocana_async.transport.mqtt.address import Broker
 
         self._broker = Broker.parse(address)
         self._client_id = client_id or f"oocana-mainframe-{secrets.token_hex(8)}"
@@ -88,8 +88,8 @@ class Mainframe:
             ConnectionLostError: The broker refused the login or could not be reached in time.
             ProtocolError: The broker refused a topic.
         """
-        from oocana_async.transport.blocking import BlockingClient
-        from oocana_async.transport.link import Patience
+        from oocana_async.transport.mqtt.blocking import BlockingClient
+        from oocana_async.transport.mqtt.link import Patience
 
         with self._changing:
             if self._client is not None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from oocana_async.desk import ThreadClock
-from oocana_async.throttle import Throttle
+from oocana_async.channel.throttle import Throttle
+from oocana_async.context.desk import ThreadClock
 
 __all__ = ["throttle"]
 

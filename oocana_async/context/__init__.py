@@ -7,12 +7,12 @@ from abc import ABCMeta
 from collections.abc import Awaitable
 from typing import Any
 
-from oocana_async.context.base import ContextParts
+from oocana_async.context.awaitables import Sent
 from oocana_async.context.facts import FactMembers, KeepAlive
+from oocana_async.context.members import ContextParts
 from oocana_async.context.outputs import OutputMembers
 from oocana_async.context.questions import QuestionMembers
 from oocana_async.context.reports import ReportMembers
-from oocana_async.sending import Sent
 
 __all__ = ["Context", "ContextParts", "KeepAlive"]
 
@@ -39,7 +39,7 @@ class Context(
 
     def __init__(self, parts: ContextParts | None = None, **desk: Any) -> None:
         if parts is None:
-            from oocana_async.desk import desk_parts
+            from oocana_async.context.desk import desk_parts
 
             parts = desk_parts(**desk)
         super().__init__(parts)

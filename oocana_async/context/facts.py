@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from oocana_async.context.base import ContextCore, ContextParts
-from oocana_async.environment import OOMOL_LLM_ENV, HostEnvironment, HostInfo
-from oocana_async.sending import Reply
+from oocana_async.context.awaitables import Reply
+from oocana_async.context.host_environment import OOMOL_LLM_ENV, HostEnvironment, HostInfo
+from oocana_async.context.members import ContextCore, ContextParts
 
 __all__ = ["FactMembers", "KeepAlive"]
 

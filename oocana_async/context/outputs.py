@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from msgspec import ValidationError, convert
 
-from oocana_async.context.base import ContextCore, ContextParts
-from oocana_async.encoding import MAX_DEPTH, require_depth
-from oocana_async.job import raw_map
-from oocana_async.messages import encode_message
-from oocana_async.messages.session import BlockOutput, BlockOutputs
-from oocana_async.messages.shared import NULL, OutputOptions, OutputTarget, RawMap, TargetFlow, TargetNode
+from oocana_async.context.members import ContextCore, ContextParts
+from oocana_async.context.messenger import raw_map
+from oocana_async.wire.encoding import MAX_DEPTH, require_depth
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.session import BlockOutput, BlockOutputs
+from oocana_async.wire.messages.shared import NULL, OutputOptions, OutputTarget, RawMap, TargetFlow, TargetNode
 
 __all__ = ["OutputMembers"]
 

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec import Raw
 
-from oocana_async.block_job import BlockJob
-from oocana_async.context.base import ContextCore, ContextParts, encode_as
-from oocana_async.encoding import MAX_DEPTH, encode, require_depth, to_plain
+from oocana_async.context.awaitables import Reply
+from oocana_async.context.block_job import BlockJob
+from oocana_async.context.members import ContextCore, ContextParts, encode_as
+from oocana_async.context.messenger import new_id
+from oocana_async.context.requests import REQUEST_DEADLINE, ask
 from oocana_async.errors import HandleError
-from oocana_async.job import new_id
-from oocana_async.messages import encode_message
-from oocana_async.messages.dispatch import RequestResponse
-from oocana_async.messages.session import (
+from oocana_async.wire.encoding import MAX_DEPTH, encode, require_depth, to_plain
+from oocana_async.wire.envelope import Delivery, Outgoing
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.dispatch import RequestResponse
+from oocana_async.wire.messages.session import (
     QueryAuth,
     QueryBlock,
     QueryDownstream,
@@ -23,9 +26,6 @@ from oocana_async.messages.session import (
     RunBlockPayload,
     UpdateNodeWeight,
 )
-from oocana_async.requests import REQUEST_DEADLINE, ask
-from oocana_async.sending import Reply
-from oocana_async.transport.base import Delivery, Outgoing
 
 if TYPE_CHECKING:
     from oocana_async.handles.credentials import CredentialInput

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Raw
 
-from oocana_async.context.base import ContextCore, encode_as
+from oocana_async.context.members import ContextCore, encode_as
+from oocana_async.context.messenger import clean_text, new_id
 from oocana_async.errors import EncodingError
-from oocana_async.job import clean_text, new_id
-from oocana_async.messages import encode_message
-from oocana_async.messages.report import BlockLogJSON, BlockMessage
-from oocana_async.messages.session import BlockError, Preview
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.report import BlockLogJSON, BlockMessage
+from oocana_async.wire.messages.session import BlockError, Preview
 
 if TYPE_CHECKING:
     from oocana_async.preview import PreviewPayload

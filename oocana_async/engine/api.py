@@ -10,9 +10,9 @@ from typing import Any, TypedDict, Unpack
 import anyio
 
 from oocana_async.engine.events import EventStream, RawEventStream, decode_value
-from oocana_async.engine.loading import LoadedTarget
-from oocana_async.engine.records import BlockRun, RunResult, Status
+from oocana_async.engine.running.records import BlockRun, RunResult, Status
 from oocana_async.engine.session import HostFactory, Session, SessionOptions
+from oocana_async.engine.target import LoadedTarget
 
 __all__ = [
     "BlockRun",

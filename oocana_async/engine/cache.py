@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from oocana_async.engine.graph import Graph
-from oocana_async.messages.shared import InputHandle
+from oocana_async.engine.graph.graph import Graph
+from oocana_async.wire.messages.shared import InputHandle
 
 __all__ = ["InputCache"]
 

@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from oocana_async.engine.checks.executors import check_executor, check_service_executor
-from oocana_async.engine.checks.running import check_running
+from oocana_async.engine.checks.runnable import check_running
 from oocana_async.engine.checks.schemas import check_defaults, check_values
 from oocana_async.engine.checks.scriptlets import check_service_code, check_task_code
 from oocana_async.engine.checks.subject import Subject, subjects, task_of
 from oocana_async.engine.checks.wiring import check_wiring
-from oocana_async.engine.findings import Finding, from_fault
-from oocana_async.engine.graph import Graph, ServiceBlock, TaskBlock
-from oocana_async.engine.loading import LoadedTarget, load_target
-from oocana_async.engine.packages import dependencies_of, find_package, find_package_file
+from oocana_async.engine.graph.graph import Graph
+from oocana_async.engine.manifests.blocks import ServiceBlock, TaskBlock
+from oocana_async.engine.manifests.findings import Finding, from_fault
+from oocana_async.engine.manifests.packages import dependencies_of, find_package, find_package_file
+from oocana_async.engine.target import LoadedTarget, load_target
 from oocana_async.errors import LoadError
 
 __all__ = ["Finding", "check_target"]

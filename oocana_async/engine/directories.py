@@ -10,8 +10,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from oocana_async.engine.graph import Graph, TaskBlock
-from oocana_async.engine.scopes import RunScope
+from oocana_async.engine.graph.graph import Graph
+from oocana_async.engine.hosts.scopes import RunScope
+from oocana_async.engine.manifests.blocks import TaskBlock
 
 __all__ = ["Directories", "prepare_directories", "workspace_scope"]
 

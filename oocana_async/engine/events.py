@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from oocana_async.bus import BusSubscription
-from oocana_async.messages.report import ReportEvent, decode_report
+from oocana_async.channel.bus import BusSubscription
+from oocana_async.wire.messages.report import ReportEvent, decode_report
 
 __all__ = ["EventStream", "RawEventStream", "decode_value"]
 

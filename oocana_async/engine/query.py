@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from oocana_async.engine.graph import Graph, Node, ServiceBlock, SubflowBlock, TaskBlock
-from oocana_async.engine.loading import LoadedTarget, load_target
-from oocana_async.engine.packages import read_package
-from oocana_async.engine.upstream import Cached, Selection, select_upstream
+from oocana_async.engine.graph.graph import Graph, Node, SubflowBlock
+from oocana_async.engine.graph.upstream import Cached, Selection, select_upstream
+from oocana_async.engine.manifests.blocks import ServiceBlock, TaskBlock
+from oocana_async.engine.manifests.packages import read_package
+from oocana_async.engine.target import LoadedTarget, load_target
 from oocana_async.errors import LoadError, ManifestError
 
 PathText: TypeAlias = str | os.PathLike[str]

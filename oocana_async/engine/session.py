@@ -12,26 +12,26 @@ from typing import Any
 
 from msgspec import Raw
 
-from oocana_async import topics
-from oocana_async.bus import Bus, BusSubscription, Overflow
-from oocana_async.encoding import encode
+from oocana_async.channel.bus import Bus, BusSubscription, Overflow
 from oocana_async.engine.cache import InputCache
-from oocana_async.engine.children import fill_inputs
+from oocana_async.engine.checks.support import check_executors
 from oocana_async.engine.directories import Directories, prepare_directories
-from oocana_async.engine.environment import variables_on_top
+from oocana_async.engine.env_files import variables_on_top
 from oocana_async.engine.events import EventStream, RawEventStream
-from oocana_async.engine.graph import TaskBlock
-from oocana_async.engine.intake import Intake
-from oocana_async.engine.launch import start_flow, start_task
-from oocana_async.engine.loading import LoadedTarget, load_target, with_nodes_inputs
-from oocana_async.engine.records import RunRecord, RunResult, Status
-from oocana_async.engine.reports import Reporter
-from oocana_async.engine.runner import SessionOutcome, SessionRunner
-from oocana_async.engine.scopes import ExecutorHost, ScopeMap
-from oocana_async.engine.support import check_executors
-from oocana_async.engine.tasks import TaskOwner
+from oocana_async.engine.hosts.scopes import ExecutorHost, ScopeMap
+from oocana_async.engine.manifests.blocks import TaskBlock
+from oocana_async.engine.running.child_start import fill_inputs
+from oocana_async.engine.running.intake import Intake
+from oocana_async.engine.running.launch import start_flow, start_task
+from oocana_async.engine.running.records import RunRecord, RunResult, Status
+from oocana_async.engine.running.report_events import Reporter
+from oocana_async.engine.running.runner import SessionOutcome, SessionRunner
+from oocana_async.engine.running.tasks import TaskOwner
+from oocana_async.engine.target import LoadedTarget, load_target, with_nodes_inputs
 from oocana_async.errors import ClosedError, EncodingError, LoadError
-from oocana_async.messages.report import ErrorInfo
+from oocana_async.wire import topics
+from oocana_async.wire.encoding import encode
+from oocana_async.wire.messages.report import ErrorInfo
 
 __all__ = ["CANCELLED", "HostFactory", "Session", "SessionOptions"]
 
@@ -337,7 +337,7 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _default_host(bus: Bus, max_threads: int | None) -> ExecutorHost:
-    from oocana_async.engine.in_process import InProcessHost
+    from oocana_async.engine.hosts.in_process import InProcessHost
     from oocana_async.transport.memory import MemoryTransport
 
     return InProcessHost(MemoryTransport(bus), max_threads=max_threads)

@@ -6,11 +6,11 @@ import asyncio
 from typing import Protocol
 
 from oocana_async.context import Context
-from oocana_async.executor.calling import Call, plan_call
-from oocana_async.executor.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
+from oocana_async.context.sync import SyncContext
+from oocana_async.executor.loading.calling import Call, plan_call
+from oocana_async.executor.loading.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
 from oocana_async.executor.runtime import Runtime
-from oocana_async.messages.dispatch import BlockPayload, PythonOptions
-from oocana_async.sync import SyncContext
+from oocana_async.wire.messages.dispatch import BlockPayload, PythonOptions
 
 __all__ = ["CONTEXT_TYPES", "Callee", "ScriptletCallee"]
 

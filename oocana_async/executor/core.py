@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from oocana_async import topics
+from oocana_async.channel.loop_calls import LoopCalls
+from oocana_async.channel.sender import Outbox
+from oocana_async.channel.throttle import Clock, LoopClock
+from oocana_async.context.messenger import Surroundings
 from oocana_async.errors import TransportError
-from oocana_async.executor.children import SessionTopic
+from oocana_async.executor.child_events import SessionTopic
 from oocana_async.executor.job_run import JobRun, RunState
-from oocana_async.executor.package_paths import on_sys_path
-from oocana_async.executor.recent import RecentIds
+from oocana_async.executor.loading.package_paths import on_sys_path
+from oocana_async.executor.recent_jobs import RecentIds
 from oocana_async.executor.router import Router
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
@@ -22,14 +25,12 @@ from oocana_async.handles.bin_files import BinFiles
 from oocana_async.handles.redaction import Redactor
 from oocana_async.handles.secrets import SecretsFile
 from oocana_async.handles.var_store import VarStore
-from oocana_async.job import Surroundings
-from oocana_async.loop_calls import LoopCalls
-from oocana_async.messages import encode_message
-from oocana_async.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
-from oocana_async.messages.session import BlockReady, ExecutorReady
-from oocana_async.outbox import Outbox
-from oocana_async.throttle import Clock, LoopClock
-from oocana_async.transport.base import Delivery, Incoming, Outgoing, Subscription, Transport
+from oocana_async.transport.base import Subscription, Transport
+from oocana_async.wire import topics
+from oocana_async.wire.envelope import Delivery, Incoming, Outgoing
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
+from oocana_async.wire.messages.session import BlockReady, ExecutorReady
 
 if TYPE_CHECKING:
     from oocana_async.executor.services.manager import ServiceManager

@@ -12,35 +12,35 @@ from typing import Any, Protocol
 
 import msgspec
 
+from oocana_async.channel.loop_calls import LoopCalls
+from oocana_async.channel.throttle import Clock
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
+from oocana_async.context.messenger import Channel, JobIdentity, JobMessenger, JobState, Surroundings
+from oocana_async.context.requests import Exchange
+from oocana_async.context.sync import SyncContext
 from oocana_async.errors import JobCancelledError, OocanaError, ScriptletError, StateError
 from oocana_async.executor.callee import Callee, ScriptletCallee
-from oocana_async.executor.calling import Call, check_result, settle
-from oocana_async.executor.current import enter_job
-from oocana_async.executor.job_output import JobOutput
-from oocana_async.executor.loop_job import LoopJob
+from oocana_async.executor.capture.captured_text import CapturedText
+from oocana_async.executor.current_job import enter_job
+from oocana_async.executor.loading.calling import Call, check_result, settle
+from oocana_async.executor.loading.tracebacks import exit_error, format_exception
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorSession
-from oocana_async.executor.tracebacks import exit_error, format_exception
-from oocana_async.executor.workers import Work
+from oocana_async.executor.threads.loop_job import LoopJob
+from oocana_async.executor.threads.workers import Work
 from oocana_async.handles.bin_files import BinFiles
 from oocana_async.handles.frame_cache import FrameCache, cache_directory
-from oocana_async.handles.inputs import resolve_inputs
-from oocana_async.handles.outputs import OutputPlace, prepare_output
+from oocana_async.handles.input_values import resolve_inputs
+from oocana_async.handles.output_values import OutputPlace, prepare_output
 from oocana_async.handles.redaction import Redactor
 from oocana_async.handles.secrets import SecretsFile
 from oocana_async.handles.var_store import VarStore
-from oocana_async.job import Channel, JobIdentity, JobLink, JobState, Surroundings
-from oocana_async.loop_calls import LoopCalls
-from oocana_async.messages import encode_message
-from oocana_async.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
-from oocana_async.messages.session import BlockFinished
-from oocana_async.messages.shared import StackFrame
-from oocana_async.requests import Exchange
-from oocana_async.sync import SyncContext
-from oocana_async.throttle import Clock
-from oocana_async.transport.base import Delivery
+from oocana_async.wire.envelope import Delivery
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
+from oocana_async.wire.messages.session import BlockFinished
+from oocana_async.wire.messages.shared import StackFrame
 
 __all__ = ["JobHome", "JobRun", "RunState"]
 
@@ -126,7 +126,7 @@ class JobRun:
         self._link = self._make_link(None)
         self._cancel_reason: str | None = None
         self._withdrawn = False
-        self._output: JobOutput | None = None
+        self._output: CapturedText | None = None
         self._context = _NO_CONTEXT
         if callee is None:
             assert isinstance(payload, BlockPayload)
@@ -413,12 +413,12 @@ class JobRun:
             message = BlockFinished(self.payload.session_id, self.job_id)
             self._link.send(encode_message(message), Delivery.CONTROL)
 
-    def _make_link(self, inputs: BlockInputs | None) -> JobLink:
+    def _make_link(self, inputs: BlockInputs | None) -> JobMessenger:
         payload, home = self.payload, self._home
         stacks = payload.stacks if inputs is None else inputs.stacks
         block_path = None if inputs is None else inputs.block_path
         identity = JobIdentity(payload.session_id, payload.job_id, tuple(stacks), block_path)
-        return JobLink(
+        return JobMessenger(
             identity,
             home.channel,
             home.clock,
@@ -452,7 +452,7 @@ class JobRun:
             declared=frozenset(definitions) if undeclared is None else _Everything(),
         )
 
-    def _place(self, link: JobLink, surroundings: Surroundings, store: VarStore) -> OutputPlace:
+    def _place(self, link: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
         cache = None
         if surroundings.pkg_data_dir and len(link.identity.stacks) == 1:
             frame = link.identity.stacks[0]

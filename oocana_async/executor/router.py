@@ -11,10 +11,14 @@ from typing import Protocol
 
 import msgspec
 
-from oocana_async import topics
+from oocana_async.channel.sender import Outbox
+from oocana_async.channel.throttle import Clock
+from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError
-from oocana_async.executor.children import ChildEvents
-from oocana_async.messages.dispatch import (
+from oocana_async.executor.child_events import ChildEvents
+from oocana_async.wire import topics
+from oocana_async.wire.envelope import Incoming, Outgoing
+from oocana_async.wire.messages.dispatch import (
     BlockInputs,
     BlockPayload,
     ServiceBlockPayload,
@@ -23,7 +27,7 @@ from oocana_async.messages.dispatch import (
     decode_response,
     decode_service_payload,
 )
-from oocana_async.messages.report import (
+from oocana_async.wire.messages.report import (
     BlockErrorEvent,
     FlowFinished,
     SessionFinished,
@@ -31,11 +35,7 @@ from oocana_async.messages.report import (
     SubflowBlockFinished,
     decode_report,
 )
-from oocana_async.messages.session import RunBlock
-from oocana_async.outbox import Outbox
-from oocana_async.requests import EventListener, PendingRequests
-from oocana_async.throttle import Clock
-from oocana_async.transport.base import Incoming, Outgoing
+from oocana_async.wire.messages.session import RunBlock
 
 __all__ = ["JobTaker", "Router"]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from oocana_async.executor import capture
-from oocana_async.executor.block_loops import BlockLoops, HeldLoop
-from oocana_async.executor.calling import Call
-from oocana_async.executor.current import current_job, job_scope, send_plot
-from oocana_async.executor.loader import Scriptlet, ScriptletLoader
-from oocana_async.executor.workers import Workers
-from oocana_async.preview.plots import PlotHooks, install_plot_hooks
+from oocana_async.executor.capture import install as capture
+from oocana_async.executor.current_job import current_job, job_scope, send_plot
+from oocana_async.executor.loading.calling import Call
+from oocana_async.executor.loading.loader import Scriptlet, ScriptletLoader
+from oocana_async.executor.threads.block_loops import BlockLoops, HeldLoop
+from oocana_async.executor.threads.workers import Workers
+from oocana_async.preview.plots.hooks import PlotHooks, install_plot_hooks
 
 __all__ = ["Loader", "Runtime"]
 

@@ -32,8 +32,8 @@ from oocana_async.handles.frame_cache import (
     cache_directory,
     setup_dataframe_serialization,
 )
-from oocana_async.handles.inputs import resolve_inputs
-from oocana_async.handles.outputs import OutputPlace, prepare_output
+from oocana_async.handles.input_values import resolve_inputs
+from oocana_async.handles.output_values import OutputPlace, prepare_output
 from oocana_async.handles.redaction import Redactor
 from oocana_async.handles.secrets import SecretsFile
 from oocana_async.handles.var_store import EXECUTOR_NAME, StoreKey, VarStore

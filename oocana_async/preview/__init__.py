@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from oocana_async.preview.render import render
-from oocana_async.preview.types import (
+from oocana_async.preview.payloads import (
     CsvPreviewPayload,
     DataFrame,
     DefaultPreviewPayload,
@@ -19,6 +18,7 @@ from oocana_async.preview.types import (
     TablePreviewPayload,
     TextPreviewPayload,
 )
+from oocana_async.preview.render import render
 
 __all__ = [
     "CsvPreviewPayload",

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from oocana_async.encoding import hint_for
 from oocana_async.errors import EncodingError
 from oocana_async.preview.display import display, is_plotly, picture_of, plotly_html
 from oocana_async.preview.media import data_url, kind_of_file, mime_type_of
 from oocana_async.preview.tables import is_array, is_frame, require_rows, table_of
+from oocana_async.wire.encoding import hint_for
 
 __all__ = ["render"]
 

@@ -15,8 +15,8 @@ from oocana_async.testing.record import (
     RunTimeoutError,
     StartedChild,
 )
-from oocana_async.testing.run import ScriptletRun, run_scriptlet, run_scriptlet_sync, start_scriptlet
-from oocana_async.testing.targets import Target
+from oocana_async.testing.runs import ScriptletRun, run_scriptlet, run_scriptlet_sync, start_scriptlet
+from oocana_async.testing.units import Target
 from oocana_async.testing.values import HandleDefs
 
 __all__ = [

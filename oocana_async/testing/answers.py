@@ -10,7 +10,14 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from oocana_async.messages.session import QueryAuth, QueryBlock, QueryDownstream, Request, RunBlock, UpdateNodeWeight
+from oocana_async.wire.messages.session import (
+    QueryAuth,
+    QueryBlock,
+    QueryDownstream,
+    Request,
+    RunBlock,
+    UpdateNodeWeight,
+)
 
 __all__ = ["NO_ANSWER", "Answers", "BlockAnswer", "Child", "NoAnswer", "QueryAnswer", "RefusedError"]
 

@@ -8,23 +8,23 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from oocana_async import topics
-from oocana_async.bus import Bus, Overflow
+from oocana_async.channel.bus import Bus, Overflow
+from oocana_async.channel.sender import Outbox
+from oocana_async.channel.throttle import Clock
 from oocana_async.executor.core import Executor
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
 from oocana_async.handles.secrets import SecretsFile
-from oocana_async.messages.dispatch import BlockInputs, BlockPayload, ExecutorSpec, PythonOptions
-from oocana_async.messages.shared import RawMap, StackFrame
-from oocana_async.outbox import Outbox
 from oocana_async.testing.answers import Answers, BlockAnswer, QueryAnswer
 from oocana_async.testing.recorder import Recorder
 from oocana_async.testing.stand_in import JobPlan, StandIn
-from oocana_async.testing.targets import TargetPlace
+from oocana_async.testing.units import TargetPlace
 from oocana_async.testing.values import HandleDefs, Inputs, Values, define, define_output
-from oocana_async.throttle import Clock
-from oocana_async.transport.base import Outgoing
 from oocana_async.transport.memory import MemoryTransport
+from oocana_async.wire import topics
+from oocana_async.wire.envelope import Outgoing
+from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, ExecutorSpec, PythonOptions
+from oocana_async.wire.messages.shared import RawMap, StackFrame
 
 __all__ = ["Bench", "Parts", "RunOptions"]
 

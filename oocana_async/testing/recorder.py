@@ -9,14 +9,16 @@ from typing import Any
 
 import msgspec
 
-from oocana_async.messages.report import (
+from oocana_async.testing.record import Ended, Log, Output, Record, Request, StartedChild
+from oocana_async.testing.values import Values
+from oocana_async.wire.messages.report import (
     BlockLog,
     BlockLogJSON,
     BlockMessage,
     BlockWarning,
     ReportEvent,
 )
-from oocana_async.messages.session import (
+from oocana_async.wire.messages.session import (
     AnyRequest,
     BlockError,
     BlockFinished,
@@ -31,9 +33,7 @@ from oocana_async.messages.session import (
     SessionMessage,
     UpdateNodeWeight,
 )
-from oocana_async.messages.shared import OutputOptions
-from oocana_async.testing.record import Ended, Log, Output, Record, Request, StartedChild
-from oocana_async.testing.values import Values
+from oocana_async.wire.messages.shared import OutputOptions
 
 __all__ = ["Recorder"]
 

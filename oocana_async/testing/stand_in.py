@@ -9,13 +9,16 @@ from typing import Any, Self
 
 from msgspec import Raw
 
-from oocana_async import topics
-from oocana_async.bus import Bus, BusMessage, BusSubscription
-from oocana_async.encoding import encode
-from oocana_async.executor.tracebacks import format_exception
-from oocana_async.messages import encode_message
-from oocana_async.messages.dispatch import BlockInputs, BlockPayload, RequestResponse
-from oocana_async.messages.report import (
+from oocana_async.channel.bus import Bus, BusMessage, BusSubscription
+from oocana_async.executor.loading.tracebacks import format_exception
+from oocana_async.testing.answers import Answers, Child, NoAnswer, RefusedError
+from oocana_async.testing.recorder import Recorder
+from oocana_async.testing.values import Values, define_output
+from oocana_async.wire import topics
+from oocana_async.wire.encoding import encode
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, RequestResponse
+from oocana_async.wire.messages.report import (
     BlockFinishedEvent,
     BlockMessage,
     BlockOutputEvent,
@@ -26,7 +29,7 @@ from oocana_async.messages.report import (
     JobEvent,
     decode_report,
 )
-from oocana_async.messages.session import (
+from oocana_async.wire.messages.session import (
     BlockReady,
     ExecutorReady,
     Preview,
@@ -34,10 +37,7 @@ from oocana_async.messages.session import (
     RunBlock,
     decode_session,
 )
-from oocana_async.messages.shared import NULL, RawMap, StackFrame
-from oocana_async.testing.answers import Answers, Child, NoAnswer, RefusedError
-from oocana_async.testing.recorder import Recorder
-from oocana_async.testing.values import Values, define_output
+from oocana_async.wire.messages.shared import NULL, RawMap, StackFrame
 
 __all__ = ["JobPlan", "StandIn"]
 

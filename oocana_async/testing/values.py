@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw
 
-from oocana_async.encoding import encode
 from oocana_async.errors import EncodingError, HandleError
 from oocana_async.handles.bin_files import BinFiles, is_bytes_like, read_bin
 from oocana_async.handles.credentials import CredentialInput
 from oocana_async.handles.definitions import is_bin_value, is_var_value, media_type_of
-from oocana_async.handles.outputs import OutputPlace, may_travel_by_reference, prepare_output
+from oocana_async.handles.output_values import OutputPlace, may_travel_by_reference, prepare_output
 from oocana_async.handles.var_store import VarStore
-from oocana_async.messages.shared import RawMap
+from oocana_async.wire.encoding import encode
+from oocana_async.wire.messages.shared import RawMap
 
 __all__ = ["Definitions", "HandleDefs", "Inputs", "Values", "define", "define_output"]
 

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from oocana_async import topics
 from oocana_async.errors import TransportError
-from oocana_async.transport.base import Incoming, Subscription
+from oocana_async.transport.base import Subscription
+from oocana_async.wire import topics
+from oocana_async.wire.envelope import Incoming
 
 __all__ = ["Inbox"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-from oocana_async.bus import Bus, BusListener, BusSubscription, Overflow
+from oocana_async.channel.bus import Bus, BusListener, BusSubscription, Overflow
 from oocana_async.errors import ClosedError
-from oocana_async.transport.base import Incoming, Outgoing, Subscription, Transport
+from oocana_async.transport.base import Subscription, Transport
+from oocana_async.wire.envelope import Incoming, Outgoing
 
 __all__ = ["MemoryTransport"]
 

@@ -28,9 +28,9 @@ from oocana_async.errors import (
     StateError,
     TransportError,
 )
-from oocana_async.transport.address import Broker
-from oocana_async.transport.blocking import BlockingClient
-from oocana_async.transport.link import Patience
+from oocana_async.transport.mqtt.address import Broker
+from oocana_async.transport.mqtt.blocking import BlockingClient
+from oocana_async.transport.mqtt.link import Patience
 
 if TYPE_CHECKING:
     from tests.conftest import MosquittoBroker
@@ -564,7 +564,8 @@ def test_script_that_forgets_to_disconnect_ends(broker: MosquittoBroker) -> None
 def test_importing_the_class_starts_nothing_and_is_light() -> None:
     code = (
         "import sys, threading, oocana_async.compat\n"
-        "print([name for name in ('aiomqtt', 'paho', 'pandas', 'oocana_async.transport.lane') if name in sys.modules],"
+        "print([name for name in ('aiomqtt', 'paho', 'pandas', 'oocana_async.transport.mqtt.lane')"
+        " if name in sys.modules],"
         " threading.active_count())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

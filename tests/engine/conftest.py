@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from oocana_async.engine.graph import Graph
-from oocana_async.engine.loading import LoadedTarget, load_target
+from oocana_async.engine.graph.graph import Graph
+from oocana_async.engine.target import LoadedTarget, load_target
 from oocana_async.errors import LoadError, ManifestError
 
 MAIN = "flows/main/flow.oo.yaml"

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from oocana_async import topics
-from oocana_async.bus import Bus, BusMessage
-from oocana_async.engine.scopes import ExecutorHost, ExecutorStart
-from oocana_async.messages import encode_message, session
-from oocana_async.messages.dispatch import decode_block_inputs
-from oocana_async.messages.shared import OutputOptions, OutputTarget, StackFrame, TargetFlow, TargetNode
+from oocana_async.channel.bus import Bus, BusMessage
+from oocana_async.engine.hosts.scopes import ExecutorHost, ExecutorStart
+from oocana_async.wire import topics
+from oocana_async.wire.messages import encode_message, session
+from oocana_async.wire.messages.dispatch import decode_block_inputs
+from oocana_async.wire.messages.shared import OutputOptions, OutputTarget, StackFrame, TargetFlow, TargetNode
 
 Behaviour = Callable[["FakeJob"], Any]
 

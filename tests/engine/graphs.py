@@ -10,21 +10,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from oocana_async.engine.actions import Action, EmitOutput, FinishFlow, ReportProgress, StartJob
-from oocana_async.engine.flow_state import FlowState
-from oocana_async.engine.graph import (
-    Block,
-    FlowTarget,
-    Graph,
-    Node,
-    NodeTarget,
-    PythonExecutor,
-    SearchContext,
-    Target,
-    TaskBlock,
-)
-from oocana_async.engine.plan import FlowPlan
-from oocana_async.messages.shared import InputHandle, OutputTarget
+from oocana_async.engine.flow.actions import Action, EmitOutput, FinishFlow, ReportProgress, StartJob
+from oocana_async.engine.flow.flow_state import FlowState
+from oocana_async.engine.flow.plan import FlowPlan
+from oocana_async.engine.graph.graph import Block, FlowTarget, Graph, Node, NodeTarget, Target
+from oocana_async.engine.manifests.blocks import PythonExecutor, SearchContext, TaskBlock
+from oocana_async.wire.messages.shared import InputHandle, OutputTarget
 
 HERE = Path("/ws/flows/main")
 TASK = TaskBlock(None, HERE, Path("/ws"), PythonExecutor())

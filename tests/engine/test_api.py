@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from oocana_async.engine import decode_value, open_session, run_flow
-from oocana_async.engine.loading import load_target
+from oocana_async.engine.target import load_target
 from oocana_async.errors import ClosedError, EncodingError, FlowError, LoadError
-from oocana_async.messages import report
+from oocana_async.wire.messages import report
 from tests.engine.fake_executor import KEEP, FakeJob, fake_host
 from tests.engine.flows import task, write_flow
 from tests.engine.watching import watch

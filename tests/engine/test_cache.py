@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from oocana_async.engine.cache import InputCache
-from oocana_async.messages.shared import InputHandle
+from oocana_async.wire.messages.shared import InputHandle
 from tests.engine.graphs import graph, node, plain, raw
 
 FLOW = graph(node("a"), node("b", {"x": [("a", "out")]}))

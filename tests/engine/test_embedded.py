@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from oocana_async.engine import RunResult, open_session, run_flow
-from oocana_async.messages import report
+from oocana_async.wire.messages import report
 from tests.engine.flows import task, write_flow
 
 pytestmark = pytest.mark.anyio
@@ -102,7 +102,7 @@ async def test_leaving_cancels_blocks_and_leaves_no_thread(tmp_path: Path) -> No
 async def test_stuck_block_and_its_thread_share_one_deadline(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oocana_async.engine.in_process.LEAVING", 0.3)
+    monkeypatch.setattr("oocana_async.engine.hosts.in_process.LEAVING", 0.3)
     release = threading.Event()
     monkeypatch.setattr(builtins, "oocana_test_release", release, raising=False)
     scriptlets(tmp_path, a=f"{kind} main(params, context):\n    print('up')\n    oocana_test_release.wait(30)\n")

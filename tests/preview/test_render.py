@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from oocana_async.encoding import encode
 from oocana_async.errors import EncodingError
 from oocana_async.preview import render
+from oocana_async.wire.encoding import encode
 
 PNG = b"\x89PNG\r\n\x1a\n...."
 

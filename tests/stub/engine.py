@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import msgspec
 
-from oocana_async.transport.address import Broker
-from oocana_async.transport.lane import Lane
+from oocana_async.transport.mqtt.address import Broker
+from oocana_async.transport.mqtt.lane import Lane
 from tests.stub.answers import answer
 from tests.stub.jobs import Block, Job
 from tests.stub.parsing import (

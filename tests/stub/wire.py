@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from oocana_async.transport.codec import Connect
-from oocana_async.transport.subscriber import Subscriber
+from oocana_async.transport.mqtt.codec import Connect
+from oocana_async.transport.mqtt.subscriber import Subscriber
 
 __all__ = ["Consumer"]
 

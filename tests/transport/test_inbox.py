@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from oocana_async.errors import ConnectionLostError
-from oocana_async.transport.base import Incoming
 from oocana_async.transport.inbox import Inbox
+from oocana_async.wire.envelope import Incoming
 
 pytestmark = pytest.mark.anyio
 

@@ -12,12 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from oocana_async.cli.view.entries import Entry, EntryKind
-from oocana_async.cli.view.nodes import NodePhase, NodeView
 from oocana_async.cli.view.plain import MAX_SUMMARY, closing_lines, summary_row
-from oocana_async.cli.view.previews import SmallTable
-from oocana_async.cli.view.state import RunView
-from oocana_async.cli.view.text import clock, shorten
+from oocana_async.watching.entries import Entry, EntryKind
+from oocana_async.watching.node_view import NodePhase, NodeView
+from oocana_async.watching.preview_text import SmallTable
+from oocana_async.watching.state import RunView
+from oocana_async.watching.text import clock, shorten
 
 __all__ = ["LiveDisplay", "entry_renderable", "nodes_renderable", "summary_renderable"]
 

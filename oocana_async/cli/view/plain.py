@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from oocana_async.cli.view.entries import Entry, EntryKind
-from oocana_async.cli.view.nodes import NodeView
-from oocana_async.cli.view.previews import SmallTable
-from oocana_async.cli.view.state import RunView
-from oocana_async.cli.view.text import brief, brief_handles, clock, headline, printable, shorten
+from oocana_async.watching.entries import Entry, EntryKind
+from oocana_async.watching.node_view import NodeView
+from oocana_async.watching.preview_text import SmallTable
+from oocana_async.watching.state import RunView
+from oocana_async.watching.text import brief, brief_handles, clock, headline, printable, shorten
 
 __all__ = ["closing_lines", "entry_lines", "failure_lines", "grid", "summary_lines"]
 

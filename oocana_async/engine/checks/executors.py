@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from oocana_async.engine.checks.subject import at_place
-from oocana_async.engine.findings import Finding
-from oocana_async.engine.graph import ConnectorExecutor, NodeExecutor, Place, RustExecutor, ServiceBlock, TaskBlock
+from oocana_async.engine.manifests.blocks import (
+    ConnectorExecutor,
+    NodeExecutor,
+    Place,
+    RustExecutor,
+    ServiceBlock,
+    TaskBlock,
+)
+from oocana_async.engine.manifests.findings import Finding
 
 CONNECTOR_URL = "OOCANA_CONNECTOR_BASE_URL"
 

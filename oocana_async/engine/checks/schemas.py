@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
+from oocana_async.engine.checks.json_schema import first_fault
 from oocana_async.engine.checks.subject import Subject, at_place
-from oocana_async.engine.findings import Finding
-from oocana_async.engine.graph import Graph, TaskBlock
-from oocana_async.engine.schema import first_fault
-from oocana_async.messages.shared import InputHandle
+from oocana_async.engine.graph.graph import Graph
+from oocana_async.engine.manifests.blocks import TaskBlock
+from oocana_async.engine.manifests.findings import Finding
+from oocana_async.wire.messages.shared import InputHandle
 
 _NOT_FETCHED: Final = "is not fetched while a flow is checked"
 

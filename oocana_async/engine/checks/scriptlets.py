@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from oocana_async.engine.checks.subject import at_place
-from oocana_async.engine.findings import Finding, listed, suggest
-from oocana_async.engine.graph import NodeExecutor, Place, PythonExecutor, ServiceBlock, TaskBlock
+from oocana_async.engine.manifests.blocks import NodeExecutor, Place, PythonExecutor, ServiceBlock, TaskBlock
+from oocana_async.engine.manifests.findings import Finding, listed, suggest
 
 
 def check_task_code(task: TaskBlock) -> Iterator[Finding]:

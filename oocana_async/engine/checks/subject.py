@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oocana_async.engine.findings import Finding, Severity
-from oocana_async.engine.graph import Graph, Node, Place, SlotBlock, SubflowBlock, TaskBlock
-from oocana_async.engine.manifest import FlowManifest, InputFrom, NodeManifest, Spot
+from oocana_async.engine.graph.graph import Graph, Node, SlotBlock, SubflowBlock
+from oocana_async.engine.manifests.blocks import Place, TaskBlock
+from oocana_async.engine.manifests.findings import Finding, Severity
+from oocana_async.engine.manifests.manifest import FlowManifest, InputFrom, NodeManifest, Spot
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from oocana_async.executor.services.wire import ServiceJob
+from oocana_async.executor.services.service_messages import ServiceJob
 
 __all__ = ["Assignments"]
 

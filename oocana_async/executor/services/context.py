@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from oocana_async.compat.service import ServiceContextAbstractClass
+from oocana_async.compat.service_context import ServiceContextAbstractClass
 from oocana_async.compat.types import BlockHandler, ServiceMessage
 from oocana_async.errors import ScriptletError
 

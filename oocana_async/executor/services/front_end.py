@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from oocana_async.compat.types import ServiceMessage as MessageDict
-from oocana_async.executor.calling import is_coroutine_function, settle
+from oocana_async.executor.loading.calling import is_coroutine_function, settle
+from oocana_async.executor.loading.tracebacks import format_exception
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.services.context import MessageCallback, ServiceContext
-from oocana_async.executor.tracebacks import format_exception
-from oocana_async.messages.service import ServiceMessage
+from oocana_async.wire.messages.services import ServiceMessage
 
 __all__ = ["FrontEndMessages"]
 

@@ -6,7 +6,7 @@ import asyncio
 
 from oocana_async.errors import ScriptletError
 from oocana_async.executor.callee import CONTEXT_TYPES
-from oocana_async.executor.calling import Call, plan_call
+from oocana_async.executor.loading.calling import Call, plan_call
 from oocana_async.executor.services.context import ServiceContext
 
 __all__ = ["HandlerCallee", "Readiness"]

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 
 from oocana_async.errors import ScriptletError
-from oocana_async.executor.calling import Call, plan_call, settle
-from oocana_async.executor.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
+from oocana_async.executor.loading.calling import Call, plan_call, settle
+from oocana_async.executor.loading.loader import DEFAULT_ENTRY, DEFAULT_FUNCTION
+from oocana_async.executor.loading.tracebacks import exit_error, format_exception
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.services.context import ServiceContext
-from oocana_async.executor.tracebacks import exit_error, format_exception
-from oocana_async.messages.dispatch import ServiceBlockPayload
+from oocana_async.wire.messages.dispatch import ServiceBlockPayload
 
 __all__ = ["MainFunction"]
 

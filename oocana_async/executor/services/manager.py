@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from oocana_async.channel.throttle import Clock
+from oocana_async.context.messenger import Channel
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
-from oocana_async.executor.services.launch import ServicePlan
-from oocana_async.executor.services.link import ServiceLink
-from oocana_async.executor.services.wire import ServiceJob
-from oocana_async.job import Channel
-from oocana_async.messages import encode_message
-from oocana_async.messages.dispatch import ServiceBlockPayload
-from oocana_async.messages.session import BlockFinished
-from oocana_async.throttle import Clock
-from oocana_async.topics import session as session_topic
-from oocana_async.transport.base import Delivery, Outgoing, Transport
+from oocana_async.executor.services.launching import ServicePlan
+from oocana_async.executor.services.remote import RemoteService
+from oocana_async.executor.services.service_messages import ServiceJob
+from oocana_async.transport.base import Transport
+from oocana_async.wire.envelope import Delivery, Outgoing
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.dispatch import ServiceBlockPayload
+from oocana_async.wire.messages.session import BlockFinished
+from oocana_async.wire.topics import session as session_topic
 
 __all__ = ["ServiceHome", "ServiceManager"]
 
@@ -50,7 +51,7 @@ class ServiceManager:
         self._home = home
         self._transport = transport
         self._address = address
-        self._links: dict[tuple[str, str | None], ServiceLink] = {}
+        self._links: dict[tuple[str, str | None], RemoteService] = {}
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
@@ -74,7 +75,7 @@ class ServiceManager:
         key = (plan.service_hash, plan.session_id)
         link = self._links.get(key)
         if link is None:
-            link = self._links[key] = ServiceLink(self, self._transport, plan, address=self._address)
+            link = self._links[key] = RemoteService(self, self._transport, plan, address=self._address)
         session = self._home.session
         link.take(ServiceJob(payload, str(session.session_dir), scope.pkg_data_dir, session.heal_children))
 

@@ -10,16 +10,17 @@ from typing import Any, Self
 
 import msgspec
 
-from oocana_async import topics
+from oocana_async.channel.sender import Outbox
+from oocana_async.channel.throttle import Clock, Timer
 from oocana_async.errors import ScriptletError, TransportError
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.services.context import ServiceContext
 from oocana_async.executor.services.front_end import FrontEndMessages
 from oocana_async.executor.services.handlers import Readiness
-from oocana_async.executor.services.jobs import ServiceJobs
 from oocana_async.executor.services.lifetime import Lifetime, StopAt
 from oocana_async.executor.services.main_function import MainFunction
-from oocana_async.executor.services.wire import (
+from oocana_async.executor.services.service_jobs import ServiceJobs
+from oocana_async.executor.services.service_messages import (
     Ended,
     ServiceJob,
     ServiceTopics,
@@ -28,11 +29,11 @@ from oocana_async.executor.services.wire import (
     decode_job,
     decode_session_end,
 )
-from oocana_async.messages import encode_message
-from oocana_async.messages.service import decode_service_message
-from oocana_async.outbox import Outbox
-from oocana_async.throttle import Clock, Timer
-from oocana_async.transport.base import Delivery, Incoming, Outgoing, Subscription, Transport
+from oocana_async.transport.base import Subscription, Transport
+from oocana_async.wire import topics
+from oocana_async.wire.envelope import Delivery, Incoming, Outgoing
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.services import decode_service_message
 
 __all__ = ["Service", "ServiceIdentity"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from oocana_async.cli.view.entries import Entry, EntryKind
 from oocana_async.cli.view.live import LiveDisplay, entry_renderable, nodes_renderable, summary_renderable
 from oocana_async.cli.view.plain import closing_lines, entry_lines, failure_lines, summary_lines
-from oocana_async.cli.view.previews import SmallTable
-from oocana_async.cli.view.state import RunView
-from oocana_async.messages.report import decode_report
+from oocana_async.watching.entries import Entry, EntryKind
+from oocana_async.watching.preview_text import SmallTable
+from oocana_async.watching.state import RunView
+from oocana_async.wire.messages.report import decode_report
 
 CASES = Path(__file__).resolve().parents[2] / "conformance" / "cases"
 TABLE = Entry(

@@ -13,20 +13,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from oocana_async import topics
-from oocana_async.bus import Bus, Overflow
+from oocana_async.channel.bus import Bus, Overflow
+from oocana_async.channel.throttle import Clock
 from oocana_async.executor.core import Executor
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
 from oocana_async.executor.services.lifetime import StopAt
 from oocana_async.executor.services.service import Service, ServiceIdentity
-from oocana_async.executor.services.wire import ServiceJob, ServiceTopics
-from oocana_async.messages import encode_message
-from oocana_async.messages.dispatch import ServiceBlockPayload, ServiceExecutor
-from oocana_async.messages.shared import StackFrame
+from oocana_async.executor.services.service_messages import ServiceJob, ServiceTopics
 from oocana_async.testing.clock import ManualClock
-from oocana_async.throttle import Clock
 from oocana_async.transport.memory import MemoryTransport
+from oocana_async.wire import topics
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.dispatch import ServiceBlockPayload, ServiceExecutor
+from oocana_async.wire.messages.shared import StackFrame
 
 Json = dict[str, Any]
 

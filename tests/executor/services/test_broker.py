@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from oocana_async.transport.base import Delivery, Outgoing, Subscription
-from oocana_async.transport.mqtt import MqttTransport
+from oocana_async.transport.base import Subscription
+from oocana_async.transport.broker import MqttTransport
+from oocana_async.wire.envelope import Delivery, Outgoing
 from tests.stub.jobs import Block, Job
 
 if TYPE_CHECKING:

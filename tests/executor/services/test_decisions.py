@@ -13,10 +13,10 @@ from oocana_async.executor.scope import ExecutorScope
 from oocana_async.executor.services.assignments import Assignments
 from oocana_async.executor.services.context import ServiceContext
 from oocana_async.executor.services.handlers import HandlerCallee, Readiness
-from oocana_async.executor.services.launch import ServicePlan
+from oocana_async.executor.services.launching import ServicePlan
 from oocana_async.executor.services.lifetime import Lifetime, StopAt
-from oocana_async.executor.services.wire import ServiceJob
-from oocana_async.messages.dispatch import ServiceBlockPayload, ServiceExecutor
+from oocana_async.executor.services.service_messages import ServiceJob
+from oocana_async.wire.messages.dispatch import ServiceBlockPayload, ServiceExecutor
 
 # --- lifetime ---------------------------------------------------------------------------------------------------------
 

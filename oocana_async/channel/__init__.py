@@ -1,0 +1,1 @@
+"""How messages wait their turn: the channel, the sender that drains it, the event bus, and the throttle."""

@@ -1,0 +1,1 @@
+"""Decides what a flow does next: pure state machines without I/O and without a clock."""

@@ -1,0 +1,67 @@
+"""The weighted progress of one flow job (flow-format.md 5.11)."""
+
+from __future__ import annotations
+
+from oocana_async.engine.flow.plan import FlowPlan
+
+__all__ = ["FlowProgress"]
+
+_DONE = 100.0
+_MOST = 95.0
+"""A flow never reports more: it ends with its finished event."""
+_DIGITS = 6
+"""Sums are kept incrementally; rounding hides what additions in another order would have given."""
+
+
+class FlowProgress:
+    """Sums the progress of nodes by their weights, in constant time per report."""
+
+    __slots__ = ("_nodes", "_plan", "_sum", "_total", "_weights")
+
+    def __init__(self, plan: FlowPlan) -> None:
+        self._plan = plan
+        self._nodes: dict[str, float] = {}
+        self._weights: dict[str, float] = {}
+        self._sum = 0.0
+        self._total = plan.total_weight
+
+    def report(self, node_id: str, progress: float) -> float | None:
+        """Take the progress of a node.
+
+        Returns:
+            The flow's progress, or None when there is nothing to send.
+        """
+        weight = self._weight(node_id)
+        old = self._nodes.get(node_id, 0.0)
+        progress = min(max(progress, 0.0), _DONE)
+        if weight == 0.0 or old >= _DONE or progress == old:
+            return None
+        if progress > old:
+            self._nodes[node_id] = progress
+            self._sum += weight * (progress - old)
+        return self.value
+
+    def finish(self, node_id: str) -> float | None:
+        """Take the successful end of a run; returns what `report` does."""
+        return self.report(node_id, _DONE)
+
+    def set_weight(self, node_id: str, weight: float) -> float | None:
+        """Change the weight of a node; returns the flow's progress, None for an unknown node or a sum of zero."""
+        if node_id not in self._plan.nodes:
+            return None
+        change = weight - self._weight(node_id)
+        self._weights[node_id] = weight
+        self._total += change
+        self._sum += change * self._nodes.get(node_id, 0.0)
+        return self.value
+
+    @property
+    def value(self) -> float | None:
+        """The flow's progress, 0 to 95; None while no node weighs anything."""
+        if self._total <= 0.0:
+            return None
+        return round(min(max(self._sum / self._total, 0.0), _MOST), _DIGITS)
+
+    def _weight(self, node_id: str) -> float:
+        weight = self._weights.get(node_id)
+        return self._plan.nodes[node_id].weight if weight is None else weight

@@ -1,0 +1,42 @@
+"""What a condition node decides, given its inputs (flow-format.md 5.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oocana_async.engine.graph.graph import Node
+from oocana_async.engine.manifests.blocks import ConditionBlock, ConditionCase, Expression
+from oocana_async.engine.manifests.operators import OPERATORS
+
+
+def holds(expression: Expression, inputs: Mapping[str, Any]) -> bool:
+    """Tell whether one expression is true; an input that is missing counts as null."""
+    return OPERATORS[expression.operator](inputs.get(expression.input_handle), expression.value)
+
+
+def matches(case: ConditionCase, inputs: Mapping[str, Any]) -> bool:
+    """Tell whether a case is chosen; one without expressions never is."""
+    if not case.expressions:
+        return False
+    combine = all if case.logical == "AND" else any
+    return combine(holds(expression, inputs) for expression in case.expressions)
+
+
+def choose(block: ConditionBlock, inputs: Mapping[str, Any]) -> str | None:
+    """Return the output handle of the first case that matches, the default's, or None."""
+    return next((case.handle for case in block.cases if matches(case, inputs)), block.default)
+
+
+def evaluate(node: Node, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a condition node emits: `{output handle: value of its first declared input}`.
+
+    Returns:
+        None when nothing matches, no input is declared, or the first one has no value.
+    """
+    assert isinstance(node.block, ConditionBlock), f"{node.node_id} is not a condition node"
+    handle = choose(node.block, inputs)
+    first = next(iter(node.inputs_def or ()), None)
+    if handle is None or first is None or first not in inputs:
+        return None
+    return {handle: inputs[first]}

@@ -1,0 +1,1 @@
+"""Work that no executor does: shell commands, connector actions, the vault."""

@@ -1,0 +1,1 @@
+"""What blocks print, log and warn becomes lines of their log."""

@@ -1,0 +1,1 @@
+"""From files to functions: finding, importing and calling the code of blocks."""

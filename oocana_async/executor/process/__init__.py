@@ -1,0 +1,1 @@
+"""Programs that run an executor or a service: command lines, life, log files, exit codes."""

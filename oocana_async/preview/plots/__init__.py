@@ -1,0 +1,1 @@
+"""Figures: what `plt.show()` and `fig.show()` do in a block."""

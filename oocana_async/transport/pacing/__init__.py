@@ -1,0 +1,1 @@
+"""How much may be under way to an engine that does not say when it is full."""

@@ -1,0 +1,1 @@
+"""Child processes and the messages to and from them, over a socket pair."""

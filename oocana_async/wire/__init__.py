@@ -1,0 +1,1 @@
+"""What travels: message types, topics, and the encoding of values."""

@@ -1,0 +1,167 @@
+"""The one way out of a job: order, the single end, what comes after it, redaction, limits, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from oocana_async.channel.sender import Outbox
+from oocana_async.context import messenger as jobs
+from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState
+from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
+from oocana_async.testing.clock import ManualClock
+from oocana_async.wire.messages.shared import StackFrame
+from tests.context.bench import Bench, GateTransport
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_finish_comes_once_and_after_held_back_progress(bench: Bench) -> None:
+    for rate in (1, 2, 3):
+        bench.link.progress(rate)
+    assert bench.link.finish()
+    assert not bench.link.finish(error="again")
+    bench.link.progress(4)
+    bench.clock.advance(1)
+    received = await bench.messages()
+    assert [message["type"] for message in received][-1] == "BlockFinished"
+    assert [message["progress"] for message in received if message["type"] == "BlockProgress"][-1] == 3
+    assert len(await bench.messages("BlockFinished")) == 1
+
+
+async def test_progress_goes_to_the_engine_and_to_the_report_with_both_keys(bench: Bench) -> None:
+    bench.link.progress(40)
+    engine, report = await bench.messages()
+    assert engine == {"type": "BlockProgress", "session_id": "S1", "job_id": "J1", "progress": 40}
+    assert (report["progress"], report["rate"], report["stacks"][0]["node_id"]) == (40, 40, "resize")
+    assert await bench.topics() == ["session/S1", "report"]
+
+
+async def test_progress_that_waits_in_the_channel_is_replaced_by_newer(bench: Bench) -> None:
+    bench.link.progress(1)
+    bench.clock.advance(0.3)
+    bench.link.progress(2)
+    assert [message["progress"] for message in await bench.messages("BlockProgress")] == [2, 2]
+
+
+async def test_error_wins_over_a_result(bench: Bench) -> None:
+    bench.link.finish(result={}, error="bad")
+    assert await bench.messages() == [
+        {"type": "BlockFinished", "session_id": "S1", "job_id": "J1", "error": "bad"},
+    ]
+
+
+async def test_error_text_is_redacted_and_has_no_lone_surrogates(bench: Bench) -> None:
+    bench.secret = "hunter2"
+    bench.link.finish(error="password hunter2 in \udc80")
+    (finished,) = await bench.messages()
+    assert finished["error"] == "password *** in \\udc80"
+
+
+async def test_nothing_of_other_threads_follows_the_end(bench: Bench) -> None:
+    started = threading.Barrier(4)
+
+    def produce() -> None:
+        started.wait()
+        for _ in range(2000):
+            bench.link.emit(b'{"type":"BlockOutput"}', "output")
+
+    threads = [threading.Thread(target=produce) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    bench.link.finish()
+    for thread in threads:
+        thread.join()
+    types = [message["type"] for message in await bench.messages("BlockOutput", "BlockFinished")]
+    assert types.index("BlockFinished") == len(types) - 1
+
+
+async def test_first_call_after_the_end_is_warned_about(bench: Bench) -> None:
+    bench.link.finish()
+    bench.link.emit(b"{}", "output")
+    bench.link.emit(b"{}", "preview")
+    assert await bench.warnings() == [
+        "output was called after the block had finished and is ignored, like all further calls."
+    ]
+
+
+async def test_too_large_message_is_refused_at_the_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MAX_PAYLOAD", 200)
+    with pytest.raises(PacketTooLargeError, match="output: a message of 300 bytes; at most 200 can travel") as caught:
+        bench.link.emit(b"x" * 300, "output")
+    assert (caught.value.size, caught.value.limit) == (300, 200)
+    with pytest.raises(PacketTooLargeError, match="finish"):
+        bench.link.finish(result=jobs.raw_map({"out": b"1" * 300}))
+    assert bench.link.state is JobState.RUNNING
+    bench.link.finish(error="e" * 300)
+    (finished,) = await bench.messages()
+    assert finished["error"] == "e" * 12
+
+
+async def test_thread_that_floods_the_channel_gives_its_place_away_and_is_warned_once() -> None:
+    places: list[str] = []
+
+    @contextmanager
+    def blocking() -> Iterator[None]:
+        places.append("given")
+        yield
+        places.append("taken")
+
+    transport = GateTransport(is_open=False)
+    async with Outbox(transport, hard_limit_bytes=5000) as outbox:
+        link = JobMessenger(JobIdentity("S1", "J1"), outbox, ManualClock(), blocking=blocking)
+
+        def produce() -> None:
+            for _ in range(50):
+                link.emit(b"x" * 1000, "output")
+
+        producing = asyncio.create_task(asyncio.to_thread(produce))
+        while not places:
+            await asyncio.sleep(0.001)
+        transport.open()
+        await producing
+    warnings = [one for one in transport.taken if b"BlockWarning" in one.payload]
+    assert len(transport.taken) == 51
+    assert len(warnings) == 1
+    assert b"sends faster than its messages can travel" in warnings[0].payload
+    assert places[:2] == ["given", "taken"]
+
+
+async def test_senders_own_thread_must_not_wait(bench: Bench) -> None:
+    with pytest.raises(StateError, match="use await"), bench.link.blocking():
+        pass
+
+
+async def test_cancellation_is_seen_and_heard(bench: Bench) -> None:
+    heard: list[str] = []
+    bench.link.on_cancelled(lambda: heard.append("first"))
+    withdraw = bench.link.on_cancelled(lambda: heard.append("withdrawn"))
+    withdraw()
+    bench.link.check_cancelled()
+    bench.link.cancel()
+    bench.link.cancel()
+    bench.link.on_cancelled(lambda: heard.append("late"))
+    assert (bench.link.is_cancelled, heard) == (True, ["first", "late"])
+    with pytest.raises(JobCancelledError, match="job J1 was cancelled"):
+        bench.link.check_cancelled()
+
+
+async def test_end_is_heard_unless_withdrawn(bench: Bench) -> None:
+    heard: list[str] = []
+    bench.link.on_finished(lambda: heard.append("first"))
+    bench.link.on_finished(lambda: heard.append("withdrawn"))()
+    bench.link.finish()
+    bench.link.on_finished(lambda: heard.append("late"))
+    assert heard == ["first", "late"]
+
+
+@pytest.mark.parametrize(("node_id", "is_child"), [("resize", False), ("run_block::self::crop", True)])
+def test_child_is_known_by_its_last_frame(node_id: str, is_child: bool) -> None:
+    frame = StackFrame("F1", "/flow", node_id)
+    assert JobIdentity("S1", "J1", (StackFrame("F0", "/root", "sub"), frame)).is_child is is_child
+    assert not JobIdentity("S1", "J1").is_child
