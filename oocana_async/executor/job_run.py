@@ -303,6 +303,7 @@ class JobRun:
         if self._link.state is JobState.RUNNING:
             self._end(error=error)
         self._move(RunState.ENDED)
+        self._context = _NO_CONTEXT  # it knows the job: without this, both wait for the garbage collector
         if self._on_ended is not None:
             self._on_ended(self)
 

@@ -37,6 +37,7 @@ PROPERTIES = [
     "stacks",
     "block_path",
     "package_name",
+    "internal",
 ]
 
 METHODS = {

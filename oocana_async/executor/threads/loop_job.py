@@ -101,7 +101,13 @@ class LoopJob:
                 await see_off(self).run()
         finally:
             self._report_failed_tasks()
+            self._let_go()
             ended(self)
+
+    def _let_go(self) -> None:
+        """Break the circles in which the job stands, else each waits for the garbage collector."""
+        self._main = None
+        _current.set(None)  # the task runs in the context of the job
 
     @types.coroutine
     def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
