@@ -17,10 +17,11 @@ from typing import Any
 
 import aiomqtt
 
-from oocana_async.channel.sender import Outbox
-from oocana_async.channel.throttle import LoopClock
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.clock import LoopClock
+from oocana_async.channel.sender import Sender
 from oocana_async.context import Context, ContextParts
-from oocana_async.context.desk import DeskExchange
+from oocana_async.context.by_hand.desk import DeskExchange
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.sync import SyncContext
 from oocana_async.handles import BinFiles, OutputPlace, VarStore, prepare_output
@@ -39,13 +40,13 @@ def payload(number: int) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def parts(channel: Outbox) -> ContextParts:
+def parts(channel: Channel, sender: Sender) -> ContextParts:
     """Make the parts of a context as an executor does."""
-    link = JobMessenger(JobIdentity(SESSION, JOB), channel, LoopClock(asyncio.get_running_loop()))
+    messenger = JobMessenger(JobIdentity(SESSION, JOB), channel, sender, LoopClock(asyncio.get_running_loop()))
     outputs_def: dict[str, Any] = {HANDLE: {"handle": HANDLE}}
-    place = OutputPlace(SESSION, JOB, VarStore(), BinFiles("/nonexistent", SESSION), link.warn)
+    place = OutputPlace(SESSION, JOB, VarStore(), BinFiles("/nonexistent", SESSION), messenger.warn)
     return ContextParts(
-        link=link,
+        messenger=messenger,
         inputs={},
         inputs_def={},
         outputs_def=outputs_def,
@@ -60,12 +61,13 @@ async def ours(address: str, count: int, send: Callable[[ContextParts, int], Awa
     """Send through a Context beside the I/O loop, as an executor does; without pacing, for there is no engine."""
     host, _, port = address.partition(":")
     transport = MqttTransport(f"{host}:{port}", client_id="ours", pacing=PacingSettings(enabled=False))
-    async with transport, Outbox(transport) as outbox:
+    channel = Channel()
+    async with transport, Sender(channel, transport) as sender:
         started = time.perf_counter()
-        await send(parts(outbox), count)
-        await outbox.flush()
+        await send(parts(channel, sender), count)
+        await sender.flush()
         seconds = time.perf_counter() - started
-        return seconds, int(transport.statistics()["lane"]["covered_to"])
+        return seconds, int(transport.statistics()["publishing"]["covered_to"])
 
 
 async def from_a_loop(made: ContextParts, count: int) -> None:

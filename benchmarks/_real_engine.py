@@ -16,7 +16,7 @@ import msgspec
 
 from benchmarks._mosquitto import Mosquitto
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.tap import Tap
+from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 
 __all__ = ["EngineRun", "run_on_engine"]
 
@@ -99,7 +99,7 @@ async def run_on_engine(
 
     where = Broker(broker.host, broker.port)
     with tempfile.TemporaryDirectory(prefix="engine", ignore_cleanup_errors=True) as temporary:
-        async with Tap(where, client_id=f"front-{session}", deliver=see, wanted=ours) as front:
+        async with SubscribingConnection(where, client_id=f"front-{session}", deliver=see, wanted=ours) as front:
             await front.subscribe({"report": 0})  # at QoS 1 the broker drops what is 1,000 messages ahead of a reader
             started = time.monotonic()
             command = [engine, "run", str(flow), "--broker", broker.address, "--session", session]

@@ -23,11 +23,12 @@ from typing import Any
 
 from benchmarks._report import MEBIBYTE, Checks, Figures, arguments, machine, measure, resident_bytes
 from oocana_async.channel.bus import Bus, BusSubscription, Overflow
-from oocana_async.channel.channel import Backlog
-from oocana_async.channel.sender import HARD_LIMIT_BYTES, Outbox
-from oocana_async.channel.throttle import LoopClock
+from oocana_async.channel.channel import HARD_LIMIT_BYTES, Channel
+from oocana_async.channel.clock import LoopClock
+from oocana_async.channel.port import Flusher, JobPort
+from oocana_async.channel.sender import Sender
 from oocana_async.context import Context, ContextParts
-from oocana_async.context.desk import DeskExchange
+from oocana_async.context.by_hand.desk import DeskExchange
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.sync import SyncContext
 from oocana_async.handles import BinFiles, OutputPlace, VarStore, prepare_output
@@ -69,7 +70,7 @@ MODES: dict[str, Block] = {"awaited": awaited, "un-awaited": unawaited, "from a 
 
 
 class Wire:
-    """I/O side: bus, transport and outbox of an executor, and an engine that only reads."""
+    """I/O side: bus, transport, channel and sender of an executor, and an engine that only reads."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -77,16 +78,17 @@ class Wire:
         self.received = 0
         self._read = asyncio.Event()
 
-    async def open(self, stack: AsyncExitStack) -> Outbox:
+    async def open(self, stack: AsyncExitStack) -> tuple[Channel, Sender]:
         """Start everything on the running loop."""
         bus = Bus()
         stack.callback(bus.close)
         # As the embedded engine reads: producers wait while it holds this many; read by `_read_all`, closed by the bus.
         intake = bus.subscribe(TOPIC, limit=ENGINE_LIMIT, overflow=Overflow.WAIT)
         transport = await stack.enter_async_context(MemoryTransport(bus))
-        outbox = await stack.enter_async_context(Outbox(transport))
+        channel = Channel()
+        sender = await stack.enter_async_context(Sender(channel, transport))
         self._reader = asyncio.create_task(self._read_all(intake), name="engine")
-        return outbox
+        return channel, sender
 
     async def all_read(self) -> None:
         """Wait until the engine has had every message."""
@@ -101,13 +103,13 @@ class Wire:
                 self._read.set()
 
 
-def make_parts(channel: Any, loop: asyncio.AbstractEventLoop) -> ContextParts:
+def make_parts(channel: JobPort, sender: Flusher, loop: asyncio.AbstractEventLoop) -> ContextParts:
     """Make the parts of a context as an executor does."""
-    link = JobMessenger(JobIdentity(SESSION, JOB), channel, LoopClock(loop))
+    messenger = JobMessenger(JobIdentity(SESSION, JOB), channel, sender, LoopClock(loop))
     outputs_def: dict[str, Any] = {HANDLE: {"handle": HANDLE}}
-    place = OutputPlace(SESSION, JOB, VarStore(), BinFiles("/nonexistent", SESSION), link.warn)
+    place = OutputPlace(SESSION, JOB, VarStore(), BinFiles("/nonexistent", SESSION), messenger.warn)
     return ContextParts(
-        link=link,
+        messenger=messenger,
         inputs={},
         inputs_def={},
         outputs_def=outputs_def,
@@ -138,8 +140,8 @@ def run(block: Block, count: int, *, record: list[bytes] | None = None) -> tuple
         wire = Wire(count)
         wire.payloads = record
         async with AsyncExitStack() as stack:
-            outbox = await wire.open(stack)
-            parts = make_parts(outbox, asyncio.get_running_loop())
+            channel, sender = await wire.open(stack)
+            parts = make_parts(channel, sender, asyncio.get_running_loop())
             start, cpu = time.perf_counter(), time.process_time()
             await run_block(block, parts, count)
             await wire.all_read()
@@ -151,31 +153,19 @@ def run(block: Block, count: int, *, record: list[bytes] | None = None) -> tuple
 # -- shares -----------------------------------------------------------------------------------------------------------
 
 
-class NoChannel:
+class NoChannel(Channel):
     """Takes messages and forgets them."""
 
-    congested = False
-    is_own_thread = False
-
-    @property
-    def room(self) -> NoChannel:
-        """Return itself: there is always room."""
-        return self
-
-    @staticmethod
-    def put(message: Outgoing, gate: object = None) -> bool:
+    def put(self, message: Outgoing, gate: object = None) -> bool:
         """Forget a message."""
         return False
-
-    @staticmethod
-    def put_last(message: Outgoing, gate: object) -> None:
-        """Forget a message."""
 
 
 def profile(rounds: int, count: int) -> Figures:
     """Measure the steps of a message one by one, in nanoseconds of CPU."""
     loop = asyncio.new_event_loop()
-    parts = make_parts(NoChannel(), loop)
+    forgetful = NoChannel()
+    parts = make_parts(forgetful, Sender(forgetful, MemoryTransport(Bus())), loop)
     context = Context(parts)
     messages = [Outgoing(TOPIC, b"x" * 120, Delivery.DATA, SESSION, JOB) for _ in range(1024)]
 
@@ -189,19 +179,24 @@ def profile(rounds: int, count: int) -> Figures:
         for number in range(count):
             emit(HANDLE, number)
 
-    def channel() -> None:
-        limits = {"high_messages": 8192, "high_bytes": 1 << 22, "hard_limit": 1 << 26}
-        backlog = Backlog(**limits, wake=lambda: None)
-        put = backlog.put
+    def through_channel() -> None:
+        channel = Channel()
+        put = channel.put
         for _ in range(count // 1024):
             for message in messages:
                 put(message)
-            backlog.give_back(backlog.take()[1])
+            channel.take()
+            channel.give_back()
 
     def transport() -> None:
         loop.run_until_complete(_carry(messages, count // 1024))
 
-    steps = {"encode": encode, "Context.output with it": output, "channel": channel, "transport and reader": transport}
+    steps = {
+        "encode": encode,
+        "Context.output with it": output,
+        "channel": through_channel,
+        "transport and reader": transport,
+    }
     figures = measure({name: functools.partial(_cpu_ns, step, count) for name, step in steps.items()}, rounds)
     loop.close()
     return figures

@@ -27,7 +27,7 @@ from benchmarks._outputs_side import TOPIC
 from benchmarks._report import Checks, Figures, machine, measure
 from benchmarks._rivals import Rival, RivalError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.tap import Tap
+from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 
 OFFICIAL, ALONE, BARE = "official SDK", "aiomqtt alone", "bare publisher"
 OURS = {"ours, async": "async", "ours, thread": "thread"}
@@ -45,8 +45,8 @@ async def arrived(broker: Mosquitto, count: int, send: Callable[[], Any]) -> lis
         if len(values) >= count:
             enough.set()
 
-    async with Tap(Broker(broker.host, broker.port), client_id="reader", deliver=take) as tap:
-        await tap.subscribe({TOPIC: 1})
+    async with SubscribingConnection(Broker(broker.host, broker.port), client_id="reader", deliver=take) as subscribing:
+        await subscribing.subscribe({TOPIC: 1})
         await asyncio.to_thread(send)
         async with asyncio.timeout(10):
             await enough.wait()

@@ -39,7 +39,7 @@ class Overflow(enum.Enum):
     """What happens to a message for a subscriber that already holds as many as its limit."""
 
     WAIT = "wait"
-    """Publishers wait in `publish` and `publish_many`; `publish_nowait` goes over the limit."""
+    """Publishers wait in `publish_many`; `publish_nowait` goes over the limit."""
     DROP_OLDEST = "drop oldest"
     """The oldest waiting message is dropped and counted: for people who look on."""
     GROW = "grow"
@@ -256,7 +256,7 @@ class _Takers(NamedTuple):
 class Bus:
     """Hands each message to all subscribers whose filter takes its topic.
 
-    It belongs to one event loop and is not thread-safe: other threads go through the outbox. Filters are those of MQTT
+    It belongs to one event loop and is not thread-safe: other threads go through a channel. Filters are those of MQTT
     (`+` for one level, `#` for the rest). After `close()` nobody takes what is published.
     """
 
@@ -311,18 +311,11 @@ class Bus:
         """Hand a message to all its subscribers without waiting for slow ones."""
         self._publish(Message(topic, payload))
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Hand a message to all its subscribers; waits first for those that are full and want to be waited for.
-
-        Cancelling it while it waits leaves the message unpublished.
-        """
-        await self.wait_for_room(topic)
-        self.publish_nowait(topic, payload)
-
     async def publish_many(self, messages: Sequence[Message]) -> None:
-        """Hand over messages in order; waits like `publish`, some 256 messages at a time.
+        """Hand over messages in order, some 256 at a time.
 
-        Cancelling it while it waits leaves the rest unpublished.
+        It waits first for subscribers that are full and want to be waited for. Cancelling it while it waits leaves the
+        rest unpublished.
         """
         for start in range(0, len(messages), CHUNK):
             for topic, run in groupby(messages[start : start + CHUNK], _topic_of):

@@ -1,17 +1,21 @@
-"""Messages that wait for the sender: a list behind a lock, with marks that tell producers when to wait."""
+"""The channel: outgoing messages wait here, in order and bounded, for the one sender that drains it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from oocana_async.channel.futures import resolve_from_anywhere
 from oocana_async.errors import TransportError
 from oocana_async.wire.envelope import Outgoing
 
-__all__ = ["OVERHEAD", "Backlog", "Gate"]
+__all__ = ["HARD_LIMIT_BYTES", "OVERHEAD", "Channel", "ChannelStatistics", "Gate"]
+
+HIGH_WATER_MESSAGES = 8192
+HIGH_WATER_BYTES = 4 * 1024 * 1024
+HARD_LIMIT_BYTES = 64 * 1024 * 1024
 
 OVERHEAD = 128
 """Bytes that one message costs beside its payload, counted so that the limits describe memory."""
@@ -30,57 +34,76 @@ class _AlwaysRunning:
 _ALWAYS = _AlwaysRunning()
 
 
-class Backlog:
-    """Any number of threads put messages in, one takes them out, all at once.
+class ChannelStatistics(NamedTuple):
+    """What a channel has taken in and holds.
 
-    It is *congested* from the high-water mark until what was taken has been given back down to half of it.
-
-    Args:
-        high_messages: messages that make it congested.
-        high_bytes: bytes that make it congested, with `OVERHEAD` for each message.
-        hard_limit: bytes from which on producers are blocked by force.
-        wake: called, in any thread, when the first message has come after `take()` found none.
+    Attributes:
+        appended: messages taken in since the start.
+        coalesced: messages of these that were replaced by a newer one while they waited.
+        refused: messages that came after the end.
+        waiting: messages that were taken in and have not been sent.
+        waiting_bytes: their accounted size in bytes.
+        congested: whether producers are asked to wait.
+        blocked: how often a producer that does not wait ran into the hard limit.
     """
 
-    def __init__(self, *, high_messages: int, high_bytes: int, hard_limit: int, wake: Callable[[], object]) -> None:
-        self._high_messages = high_messages
-        self._high_bytes = high_bytes
-        self._hard_limit = hard_limit
-        self._wake = wake
+    appended: int
+    coalesced: int
+    refused: int
+    waiting: int
+    waiting_bytes: int
+    congested: bool
+    blocked: int
+
+
+class Channel:
+    """Bounded, ordered queue between any number of producers, in any thread, and one sender.
+
+    `append` never waits below the hard limit. Whoever wants to be polite looks at `congested` and waits in
+    `wait_for_room` (tasks) or `wait_for_room_blocking` (threads). After a failure of the sender it stays congested, and
+    those who wait get the error; what is put in then is refused and counted.
+
+    Args:
+        high_water_messages: messages that make the channel congested.
+        high_water_bytes: bytes that make the channel congested, each message counted with `OVERHEAD` on top.
+        hard_limit_bytes: bytes beyond which `append` blocks its own thread (never the sender's).
+    """
+
+    def __init__(
+        self,
+        *,
+        high_water_messages: int = HIGH_WATER_MESSAGES,
+        high_water_bytes: int = HIGH_WATER_BYTES,
+        hard_limit_bytes: int = HARD_LIMIT_BYTES,
+    ) -> None:
+        self._high_messages = high_water_messages
+        self._high_bytes = high_water_bytes
+        self._hard_limit = hard_limit_bytes
         self._lock = threading.Lock()
+        # Looked up once: acquire and release by hand cost half of what `with` costs, and every output passes `put`.
         self._acquire, self._unlock = self._lock.acquire, self._lock.release
-        # Bound: the high-water mark by politeness, the hard limit by force; taken as a whole, a fresh list stays; ended
-        # by close(). None stands where a newer message took the place of an older one.
+        # Bound: the high-water mark by politeness, the hard limit by force; drained by the sender, which takes the
+        # whole list and leaves a fresh one; ended by close() or end(). None stands where a message was replaced: to
+        # take it out of the middle would move all that came after it, and with them the places in `_latest`.
         self._queue: list[Outgoing | None] = []
         self._latest: dict[str, int] = {}
+        self._replaced = 0  # how many None stand in the list
+        self._bytes = 0  # of the list, and of what the sender has in hand
+        self._in_hand = self._bytes_in_hand = 0
         self._taken = 0
-        self._bytes = 0
-        self._is_taking = True
-        self._asleep = True
+        self._is_open = True
+        self._sender_sleeps = True
+        self._sender_thread = 0
+        self._wake: Callable[[], object] = _nobody_sleeps
         self.congested = False
-        """Whether producers are asked to wait; stays true after a failure, so that they hear of it."""
+        """True from the high-water mark until the sender has come down to half of it, and after a failure."""
         self._room = threading.Condition(self._lock)
-        self._stalled = 0
-        # One entry per waiting call; drained by _release(), each call withdraws its own.
+        self._held_back = 0  # threads that wait below the hard limit
+        # One entry per waiting call; resolved by _release(), each call withdraws its own.
         self._waiters: set[asyncio.Future[None]] = set()
-        self.taker_thread = 0
-        """The thread that takes messages out; it never blocks here, because it would wait for itself."""
         self.failure: TransportError | None = None
         """Why nothing can be sent any more, None while all is well."""
-        self.coalesced = 0
-        self.refused = 0
-        self.blocked = 0
-
-    @property
-    def appended(self) -> int:
-        """Messages that were ever put in."""
-        with self._lock:
-            return self._taken + len(self._queue)
-
-    @property
-    def size(self) -> int:
-        """Bytes that were put in and not given back."""
-        return self._bytes
+        self._coalesced = self._refused = self._blocked = 0
 
     # -- producers, in any thread -------------------------------------------------------------------------------
 
@@ -96,68 +119,83 @@ class Backlog:
             None when the message was refused.
         """
         size = len(message.payload) + OVERHEAD
-        self._acquire()  # twice as fast as `with`, and every output passes here
+        self._acquire()
         try:
-            if not (self._is_taking and gate.is_running):
-                self.refused += not self._is_taking
+            if not (self._is_open and gate.is_running):
+                if not self._is_open:
+                    self._refused += 1
                 return None
             self._queue.append(message)
             filled = self._bytes = self._bytes + size
             if filled > self._high_bytes or len(self._queue) > self._high_messages:
                 self.congested = True
-            wake, self._asleep = self._asleep, False
+            wake, self._sender_sleeps = self._sender_sleeps, False
         finally:
             self._unlock()
-        if wake:
+        if wake:  # outside of the lock: waking runs code of an event loop
             self._wake()
         return filled > self._hard_limit
 
     def put_last(self, message: Outgoing, gate: Gate) -> None:
-        """Put the last message of a producer and stop it, so that nothing of it can come behind; never blocks."""
+        """Put the last message of a producer and stop it, so that nothing of it can come behind; never blocks.
+
+        The two are one step under the lock: another thread of the producer either put its message before, or finds the
+        gate shut.
+        """
         with self._lock:
-            if gate.is_running and self._is_taking:
+            if gate.is_running and self._is_open:
                 self._queue.append(message)
                 self._bytes += len(message.payload) + OVERHEAD
             else:
-                self.refused += 1
+                self._refused += 1
             gate.is_running = False
-            wake, self._asleep = self._asleep, False
+            wake, self._sender_sleeps = self._sender_sleeps, False
         if wake:
             self._wake()
 
-    def put_latest(self, key: str, message: Outgoing) -> None:
-        """Put a message at the end and drop the one with the same key that still waits."""
+    def append(self, message: Outgoing) -> None:
+        """Put a message at the end; above the hard limit block the calling thread, unless it is the sender's own."""
+        if self.put(message):
+            self.wait_below_limit()
+
+    def append_latest(self, key: str, message: Outgoing) -> None:
+        """Put a message at the end and drop the one with the same key that still waits: only the last one counts."""
         with self._lock:
-            if not self._is_taking:
-                self.refused += 1
+            if not self._is_open:
+                self._refused += 1
                 return
             self._drop_older(key)
             self._latest[key] = len(self._queue)
             self._queue.append(message)
             self._bytes += len(message.payload) + OVERHEAD
-            wake, self._asleep = self._asleep, False
+            wake, self._sender_sleeps = self._sender_sleeps, False
         if wake:
             self._wake()
 
+    @property
+    def is_sender_thread(self) -> bool:
+        """Whether the calling thread is the one that drains the channel: it must never wait for itself."""
+        return threading.get_ident() == self._sender_thread
+
     def wait_below_limit(self) -> bool:
-        """Block the calling thread while the limit is passed, until the filling has come down to half of it.
+        """Block the calling thread while the hard limit is passed, until the filling has come down to half of it.
 
         Returns:
-            True when it had to wait.
+            True when it had to wait. The sender's own thread never does, and nobody does while there is no sender.
         """
-        if threading.get_ident() == self.taker_thread:
+        if self._sender_thread in (0, threading.get_ident()):
             return False
         with self._room:
             if self._bytes <= self._hard_limit:
                 return False
-            self.blocked += 1
-            self._stalled += 1
+            self._blocked += 1
+            self._held_back += 1
             self._room.wait_for(lambda: self._bytes <= self._hard_limit // 2)
-            self._stalled -= 1
+            self._held_back -= 1
         return True
 
     async def wait_for_room(self) -> None:
-        """Wait, on any loop, until it is no longer congested.
+        """Wait, on any loop, until the channel is no longer congested. Cancelling it withdraws no message.
 
         Raises:
             TransportError: Nothing can be sent any more.
@@ -170,54 +208,89 @@ class Backlog:
                     self._waiters.discard(future)
         self.raise_failure()
 
-    def wait_for_room_blocking(self, timeout: float | None, unless: Callable[[], bool] = bool) -> bool:
-        """Block the calling thread until it is no longer congested.
+    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] | None = None) -> bool:
+        """Block the calling thread until the channel is no longer congested; the sender's own thread never waits.
 
         Args:
             timeout: seconds, None for no limit.
-            unless: gives up the wait when it is true; looked at after `nudge()`.
+            unless: gives up the wait when it is true; looked at again after `nudge()`.
 
         Returns:
-            False when the time was over, or the wait given up.
+            False when the time was over first, or the wait was given up.
 
         Raises:
             TransportError: Nothing can be sent any more.
         """
-        if self.congested and threading.get_ident() != self.taker_thread:
+        if self.congested and not self.is_sender_thread:
             with self._room:
-                self._room.wait_for(lambda: self._is_over() or unless(), timeout)
-                if not self._is_over():
+                self._room.wait_for(lambda: self._has_room_or_failed() or (unless is not None and unless()), timeout)
+                if not self._has_room_or_failed():
                     return False
         self.raise_failure()
         return True
 
     def nudge(self) -> None:
-        """Let blocked threads look again whether they still want to wait."""
+        """Let blocked threads look again whether they still want to wait; from any thread."""
         with self._room:
             self._room.notify_all()
 
     def raise_failure(self) -> None:
         """Raise the failure if there is one."""
         if self.failure is not None:
-            raise self.failure.with_traceback(None)
+            raise self.failure.with_traceback(None)  # it is raised many times: each has the traceback of its own call
+
+    def statistics(self) -> ChannelStatistics:
+        """Return counters and the present filling."""
+        with self._lock:
+            return ChannelStatistics(
+                self._taken + len(self._queue),
+                self._coalesced,
+                self._refused,
+                self._in_hand + len(self._queue) - self._replaced,
+                self._bytes,
+                self.congested,
+                self._blocked,
+            )
 
     # -- the sender ---------------------------------------------------------------------------------------------
 
-    def take(self) -> tuple[list[Outgoing | None], int]:
-        """Take all that waits, and how many bytes to give back for it; with nothing there the next message wakes."""
+    def start(self, wake: Callable[[], object]) -> None:
+        """Make the calling thread the one that drains the channel.
+
+        Args:
+            wake: called, in any thread, when a message has come after `take()` found none.
+        """
+        with self._lock:
+            self._wake = wake
+            self._sender_thread = threading.get_ident()
+
+    def position(self) -> int:
+        """Return how many places were ever filled; `take()` empties them in order, replaced ones too."""
+        with self._lock:
+            return self._taken + len(self._queue)
+
+    def take(self) -> list[Outgoing | None]:
+        """Take all that waits, None for what was replaced. With nothing there, the next message calls `wake`.
+
+        What was taken fills the channel until `give_back()`: the next call comes after that.
+        """
         with self._lock:
             queue, self._queue = self._queue, []
-            self._latest.clear()
             self._taken += len(queue)
-            self._asleep = not queue
-            return queue, self._bytes
+            self._in_hand, self._bytes_in_hand = len(queue) - self._replaced, self._bytes
+            self._replaced = 0
+            self._latest.clear()
+            self._sender_sleeps = not queue
+            return queue
 
-    def give_back(self, size: int) -> None:
+    def give_back(self) -> None:
         """Make room: what was taken has been sent."""
         with self._lock:
-            self._bytes -= size
-            resumed = self._stalled > 0 and self._bytes <= self._hard_limit // 2
-            relaxed = self.congested and self._is_low()
+            self._bytes -= self._bytes_in_hand
+            self._in_hand = self._bytes_in_hand = 0
+            resumed = self._held_back > 0 and self._bytes <= self._hard_limit // 2
+            # Half of the mark, not the mark: else each message that is sent would wake all producers for one place.
+            relaxed = self.congested and self._is_half_empty()
             if relaxed:
                 self.congested = False
         if relaxed or resumed:
@@ -226,17 +299,17 @@ class Backlog:
     def close(self) -> None:
         """Refuse further messages; what waits can still be taken."""
         with self._lock:
-            self._is_taking = False
+            self._is_open = False
 
     def end(self, failure: TransportError | None = None) -> None:
-        """Forget what waits and let everybody go who waits for room."""
+        """Forget what waits and let everybody go who waits for room; they find the failure by themselves."""
         with self._lock:
-            self._is_taking = False
+            self._is_open = False
             self._taken += len(self._queue)
             self._queue = []
             self._latest.clear()
-            self._bytes = 0
-            self.taker_thread = 0
+            self._bytes = self._in_hand = self._bytes_in_hand = self._replaced = 0
+            self._sender_thread = 0
             self.failure = self.failure or failure
             self.congested = self.failure is not None
         self._release()
@@ -249,18 +322,19 @@ class Backlog:
         if older is not None and replaced is not None:
             self._bytes -= len(replaced.payload) + OVERHEAD
             self._queue[older] = None
-            self.coalesced += 1
+            self._replaced += 1
+            self._coalesced += 1
 
-    def _is_over(self) -> bool:
+    def _has_room_or_failed(self) -> bool:
         return not self.congested or self.failure is not None
 
-    def _is_low(self) -> bool:
+    def _is_half_empty(self) -> bool:
         return self._bytes <= self._high_bytes // 2 and len(self._queue) <= self._high_messages // 2
 
     def _register_waiter(self) -> asyncio.Future[None] | None:
         loop = asyncio.get_running_loop()
         with self._lock:
-            if not self.congested or self.failure is not None:
+            if self._has_room_or_failed():
                 return None
             future: asyncio.Future[None] = loop.create_future()
             self._waiters.add(future)
@@ -271,10 +345,8 @@ class Backlog:
             self._room.notify_all()
             waiters, self._waiters = self._waiters, set()
         for future in waiters:
-            with contextlib.suppress(RuntimeError):  # its loop is gone, and so is whoever waited
-                future.get_loop().call_soon_threadsafe(_resolve, future)
+            resolve_from_anywhere(future)
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _nobody_sleeps() -> None:
+    """Wake nobody: there is no sender yet, and its first look finds what waits."""

@@ -1,4 +1,4 @@
-"""What a job sends into, as its way out sees it: the outbox, or the desk's printer."""
+"""What a job sends into, as its messenger sees it: the channel and its sender, or the desk's printer for both."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from oocana_async.channel.channel import Gate
 from oocana_async.wire.envelope import Outgoing
 
-__all__ = ["Channel", "Put", "Room"]
+__all__ = ["Flusher", "JobPort", "Room"]
 
 
 class Room(Protocol):
-    """A channel that can be waited for."""
+    """Something bounded that can be waited for."""
 
     @property
     def congested(self) -> bool:
@@ -20,42 +20,27 @@ class Room(Protocol):
         ...
 
     def wait_for_room(self) -> Coroutine[Any, Any, None]:
-        """Return a coroutine that ends when the channel is no longer congested."""
+        """Return a coroutine that ends when it is no longer congested."""
         ...
 
 
-class Put(Protocol):
-    """Takes a message without blocking."""
-
-    def __call__(self, message: Outgoing, gate: Gate = ...) -> bool | None:
-        """Take a message unless its producer has put its last one."""
-        ...
-
-
-class Channel(Protocol):
-    """What a job sends into; the outbox, or the desk's printer."""
+class JobPort(Room, Protocol):
+    """Where a job puts its messages; see `Channel`."""
 
     @property
-    def room(self) -> Room:
-        """What producers wait for when too much is under way."""
+    def is_sender_thread(self) -> bool:
+        """Whether the calling thread carries the messages away, so that it must never wait for that."""
         ...
 
-    @property
-    def is_own_thread(self) -> bool:
-        """Whether the calling thread empties the channel, so that it must never wait for it."""
-        ...
+    def put(self, message: Outgoing, gate: Gate = ..., /) -> bool | None:
+        """Take a message, from any thread, without blocking, unless its producer has put its last one.
 
-    @property
-    def put(self) -> Put:
-        """A function that takes a message, from any thread, without blocking.
-
-        It returns True to ask for `wait_below_limit()` before the next message, None when it refused the message.
+        Returns True to ask for `wait_below_limit()` before the next message, None when it refused the message.
         """
         ...
 
-    @property
-    def put_last(self) -> Callable[[Outgoing, Gate], None]:
-        """A function that takes the last message of a producer and stops it, in one step."""
+    def put_last(self, message: Outgoing, gate: Gate, /) -> None:
+        """Take the last message of a producer and stop it, in one step."""
         ...
 
     def append_latest(self, key: str, message: Outgoing) -> None:
@@ -66,13 +51,17 @@ class Channel(Protocol):
         """Block the calling thread while far too much waits; True when it had to wait."""
         ...
 
-    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] = ...) -> bool:
-        """Block until the channel is no longer congested; False when the time was over or `unless` is true."""
+    def wait_for_room_blocking(self, timeout: float | None = None, *, unless: Callable[[], bool] | None = None) -> bool:
+        """Block until it is no longer congested; False when the time was over or `unless` is true."""
         ...
 
     def nudge(self) -> None:
         """Let blocked threads look at their `unless` again."""
         ...
+
+
+class Flusher(Protocol):
+    """What tells a job that its messages have been delivered; see `Sender`."""
 
     def flush(self) -> Coroutine[Any, Any, None]:
         """Return a coroutine that ends when everything so far has been acknowledged."""

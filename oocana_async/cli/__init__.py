@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from oocana_async.cli.failures import ExitCode, UsageError, say
 
 if TYPE_CHECKING:
-    import argparse
-
     from oocana_async.cli.signals import Signals
 
 __all__ = ["main"]
@@ -38,17 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(argv: Sequence[str]) -> int:
-    if argv and argv[0] == "executor":
-        from oocana_async.executor.process.entry import main as executor_main
-
-        return executor_main(list(argv[1:]))
     try:
+        from oocana_async.cli.commands import PROGRAMS
         from oocana_async.cli.signals import Signals
 
-        with Signals() as signals:
-            return _handled(argv, signals)
+        program = PROGRAMS.get(argv[0]) if argv else None
+        if program is None:
+            with Signals() as signals:
+                return _handled(argv, signals)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    return program.run(argv[1:])
 
 
 def _handled(argv: Sequence[str], signals: Signals) -> int:
@@ -70,27 +68,14 @@ def _handled(argv: Sequence[str], signals: Signals) -> int:
 
 
 def _run(argv: Sequence[str], signals: Signals) -> int:
-    from oocana_async.cli.arguments import parse
+    from oocana_async.cli.command_line import parse
+    from oocana_async.cli.commands import COMMANDS
 
     options = parse(argv)
-    code = _command(options, signals)
+    code = COMMANDS[options.command].run(options, signals)
     if sys.stdout is not None:
         sys.stdout.flush()
     return code
-
-
-def _command(options: argparse.Namespace, signals: Signals) -> int:
-    if options.command == "run":
-        from oocana_async.cli.running import run_command
-
-        return run_command(options, signals)
-    if options.command == "check":
-        from oocana_async.cli.checking import check_command
-
-        return check_command(options)
-    from oocana_async.cli.querying import query_command
-
-    return query_command(options)
 
 
 def _drop_stdout() -> None:

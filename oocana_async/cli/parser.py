@@ -1,22 +1,22 @@
-"""A command line parser whose errors say what would be right. Nothing of OOCANA in here."""
+"""A command line parser whose errors say what would be right."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from oocana_async.cli.failures import UsageError
+from oocana_async.suggestions import suggest
 
 __all__ = ["CommandParser", "did_you_mean"]
 
 
 def did_you_mean(word: str, possible: Iterable[str]) -> str:
     """Return ` (did you mean "x"?)` for the nearest of `possible`, or an empty text when none is near."""
-    near = difflib.get_close_matches(word, list(possible), n=1, cutoff=0.6)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+    hint = suggest(word, possible)
+    return f" ({hint})" if hint else ""
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Coroutine, Iterator
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,9 +27,13 @@ class Signals:
     """Handles signals from `with` on; those that are ignored stay ignored, other threads than the main one have none.
 
     Before and after an event loop runs, a signal raises KeyboardInterrupt where the main thread is. While `run` drives
-    a loop it cancels the main task instead, which then cleans up. A second signal raises KeyboardInterrupt in any case,
-    and the loop lets that through. Where the main thread may be stuck in a write, `interruptible` lets the first one
-    raise `Interrupted`, which the loop keeps for whoever waits for the writer.
+    a loop it cancels the main task instead, which then cleans up; a second signal ends the loop with KeyboardInterrupt
+    at its next turn, a third one wherever it is. Where the main thread may be stuck in a write, `interruptible` lets
+    signals raise `Interrupted`, so that the loop gets that turn.
+
+    Why not `anyio.open_signal_receiver`: it is told of a signal by the loop, when the loop gets its next turn. These
+    handlers have to work before there is a loop and after it, while the loop is stuck in a write to a pipe that nobody
+    reads, and when a clean-up on the loop never ends.
     """
 
     def __init__(self) -> None:
@@ -68,6 +72,7 @@ class Signals:
 
         Raises:
             Interrupted: A signal came, and the coroutine ended by being cancelled.
+            KeyboardInterrupt: A second one came.
         """
         import asyncio  # late: signals are handled before the half of a start-up that this is
 
@@ -103,8 +108,15 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._received.append(number)
-        if self._loop is None or self._task is None or len(self._received) > 1:
+        if self._loop is None or self._task is None or len(self._received) > 2:
             raise KeyboardInterrupt
-        self._loop.call_soon_threadsafe(self._task.cancel)
+        if len(self._received) == 1:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        else:  # not here: raised inside of a coroutine it would begin a clean-up, and that may hang
+            self._loop.call_soon_threadsafe(_leave_the_loop)
         if self._is_writing:
             raise Interrupted
+
+
+def _leave_the_loop() -> NoReturn:
+    raise KeyboardInterrupt

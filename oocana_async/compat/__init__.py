@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
-
-import msgspec
 
 from oocana_async.compat.alias import install_alias, uninstall_alias
 from oocana_async.compat.mainframe import Mainframe
@@ -20,6 +19,7 @@ from oocana_async.compat.types import (
     LLMMessage,
     LLMModelOptions,
     NodeDownstream,
+    OomolType,
     QueryBlockResponse,
     ServiceExecutePayload,
     ServiceExecutor,
@@ -30,6 +30,7 @@ from oocana_async.compat.types import (
 )
 from oocana_async.context import Context
 from oocana_async.context.block_job import BlockJob
+from oocana_async.context.facts import KeepAlive as OnlyEqualSelf
 from oocana_async.context.host_environment import OOMOL_LLM_ENV, HostInfo
 from oocana_async.context.questions import InternalAPI
 from oocana_async.errors import BlockExecuteException
@@ -60,6 +61,12 @@ from oocana_async.handles import (
     is_var_value,
     setup_dataframe_serialization,
 )
+from oocana_async.handles.frame_cache import (
+    COMPRESSION_OPTIONS_FILE,
+    SUPPORTED_COMPRESSION_METHODS,
+    compression_options,
+    compression_suffix,
+)
 from oocana_async.preview import (
     CsvPreviewPayload,
     DataFrame,
@@ -86,12 +93,14 @@ __all__ = [
     "BlockHandler",
     "BlockInfo",
     "BlockJob",
+    "COMPRESSION_OPTIONS_FILE",
     "CompressionOptions",
     "ContentMediaType",
     "Context",
     "CredentialInput",
     "CsvPreviewPayload",
     "DataFrame",
+    "DataclassJSONEncoder",
     "DefaultPreviewPayload",
     "Downstream",
     "EXECUTOR_NAME",
@@ -112,6 +121,8 @@ __all__ = [
     "NodeDownstream",
     "OOMOL_LLM_ENV",
     "ObjectFieldSchema",
+    "OnlyEqualSelf",
+    "OomolType",
     "OutputHandleDef",
     "PandasPreviewPayload",
     "PartialDataFrame",
@@ -119,6 +130,7 @@ __all__ = [
     "PreviewPayloadInternal",
     "PrimitiveFieldSchema",
     "QueryBlockResponse",
+    "SUPPORTED_COMPRESSION_METHODS",
     "SecretFieldSchema",
     "ServiceContextAbstractClass",
     "ServiceExecutePayload",
@@ -134,6 +146,8 @@ __all__ = [
     "ToNode",
     "VarFieldSchema",
     "VarValueDict",
+    "compression_options",
+    "compression_suffix",
     "dumps",
     "install_alias",
     "is_array_dict",
@@ -149,15 +163,24 @@ __all__ = [
 ]
 
 
-def dumps(value: Any, *, indent: int | None = None) -> str:
-    """Return a value as the JSON text that would be sent for it.
+class DataclassJSONEncoder(json.JSONEncoder):
+    """Lets `json.dumps(..., cls=DataclassJSONEncoder)` take what handles can carry, dataclasses for instance."""
+
+    def default(self, o: Any) -> Any:
+        """Return what becomes of an object when it is sent."""
+        return json.loads(encode(o))
+
+
+def dumps(obj: Any, **kwargs: Any) -> str:
+    """Return a value as JSON text, with what becomes of it when it is sent.
 
     Args:
-        value: any value that a handle can carry.
-        indent: spaces per level, None for one line.
+        obj: any value that a handle can carry.
+        kwargs: as those of `json.dumps`, such as `indent` and `ensure_ascii`; `default` is asked for what no handle
+            can carry.
 
     Raises:
         EncodingError: The value cannot travel.
     """
-    data = encode(value)
-    return (data if indent is None else msgspec.json.format(data, indent=indent)).decode()
+    plain = obj if "default" in kwargs else json.loads(encode(obj))
+    return json.dumps(plain, **kwargs)

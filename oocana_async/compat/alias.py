@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+from oocana_async.patching import SharedPatch
 
 __all__ = ["SUBMODULES", "install_alias", "uninstall_alias"]
 
@@ -34,21 +35,24 @@ SUBMODULES = frozenset(
 
 _NOT_ON_TOP = frozenset(
     (
+        "COMPRESSION_OPTIONS_FILE",
         "CsvPreviewPayload",
         "DataFrame",
+        "DataclassJSONEncoder",
         "InternalAPI",
+        "OnlyEqualSelf",
+        "OomolType",
         "PartialDataFrame",
+        "SUPPORTED_COMPRESSION_METHODS",
         "ShapeDataFrame",
         "TablePreviewData",
+        "compression_options",
+        "compression_suffix",
         "throttle",
     )
 )
 """Names that the official package has in submodules only."""
 _NOT_OFFICIAL = frozenset(("install_alias", "uninstall_alias"))
-
-_lock = threading.Lock()
-_users = 0
-_replaced: dict[str, ModuleType] = {}
 
 
 class _AliasFinder(MetaPathFinder, Loader):
@@ -88,26 +92,28 @@ def install_alias() -> None:
 
     May be called several times; each call needs its own `uninstall_alias`.
     """
-    global _users  # noqa: PLW0603 - as global as what it changes
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _replaced.update(_take_out())
-            sys.meta_path.insert(0, _FINDER)
+    _alias.install()
 
 
 def uninstall_alias() -> None:
     """Put back, with the last call of several, what `oocana` was before."""
-    global _users  # noqa: PLW0603
-    with _lock:
-        if _users == 0:
-            return
-        _users -= 1
-        if _users == 0:
-            sys.meta_path.remove(_FINDER)
-            _take_out()
-            sys.modules.update(_replaced)
-            _replaced.clear()
+    _alias.uninstall()
+
+
+def _put_in_place() -> Callable[[], None]:
+    """Hide what `oocana` is now, and have ours found; returns what puts the former back."""
+    replaced = _take_out()
+    sys.meta_path.insert(0, _FINDER)
+
+    def restore() -> None:
+        sys.meta_path.remove(_FINDER)
+        _take_out()
+        sys.modules.update(replaced)
+
+    return restore
+
+
+_alias = SharedPatch(_put_in_place)
 
 
 def _take_out() -> dict[str, ModuleType]:

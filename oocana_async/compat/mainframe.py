@@ -29,7 +29,7 @@ from oocana_async.wire.encoding import encode
 
 if TYPE_CHECKING:
     from oocana_async.transport.mqtt.blocking import BlockingClient
-    from oocana_async.transport.mqtt.link import Patience
+    from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
 __all__ = ["Mainframe"]
 
@@ -49,11 +49,18 @@ class Mainframe:
         address: `HOST:PORT`, or a URL such as `mqtts://user:password@host:port`.
         client_id: unique on the broker, None for a random one.
         logger: where failures are noted, never with the bodies of messages; None for this module's.
-        patience: how long to try to connect, None for 5 s, and 30 s when the connection breaks later.
+        timeouts: how long to try to connect, None for 5 s, and 30 s when the connection breaks later.
+
+    Attributes:
+        address: as it was given.
+        client_id: the given one, or the random one.
 
     Raises:
         ValueError: The address is none.
     """
+
+    address: str
+    client_id: str
 
     def __init__(
         self,
@@ -61,16 +68,17 @@ class Mainframe:
         client_id: str | None = None,
         logger: logging.Logger | None = None,
         *,
-        patience: Patience | None = None,
+        timeouts: ConnectTimeouts | None = None,
     ) -> None:
         import secrets
 
         from oocana_async.transport.mqtt.address import Broker
 
         self._broker = Broker.parse(address)
-        self._client_id = client_id or f"oocana-mainframe-{secrets.token_hex(8)}"
+        self.address = address
+        self.client_id = client_id or f"oocana-mainframe-{secrets.token_hex(8)}"
         self._logger = logger or logging.getLogger(__name__)
-        self._patience = patience
+        self._timeouts = timeouts
         self._routes = Routes()
         self._changing = threading.Lock()  # held while connecting, subscribing and unsubscribing, never while closing
         self._client: BlockingClient | None = None
@@ -89,20 +97,20 @@ class Mainframe:
             ProtocolError: The broker refused a topic.
         """
         from oocana_async.transport.mqtt.blocking import BlockingClient
-        from oocana_async.transport.mqtt.link import Patience
+        from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
         with self._changing:
             if self._client is not None:
                 raise StateError("cannot connect while connected; call disconnect() first")
             client = BlockingClient(
                 self._broker,
-                client_id=self._client_id,
+                client_id=self.client_id,
                 deliver=self._arrived,
                 on_cut=self._cut,
-                patience=self._patience or Patience(),
+                timeouts=self._timeouts or ConnectTimeouts(),
                 logger=self._logger,
             )
-            dispatcher = Dispatcher(self._routes, name=f"{self._client_id} callbacks", logger=self._logger)
+            dispatcher = Dispatcher(self._routes, name=f"{self.client_id} callbacks", logger=self._logger)
             self._dispatcher = dispatcher
             client.open(self._routes.filters())
             self._client = client
@@ -301,13 +309,13 @@ class Mainframe:
         """Stop what `add_session_callback()` began; does nothing for other callbacks."""
         self._unlisten(topics.session(session_id), callback)
 
-    def add_report_callback(self, callback: Callback) -> None:
+    def add_report_callback(self, fn: Callback) -> None:
         """Call back with every event of all sessions on the broker; in force when it, or `connect()`, returns."""
-        self._listen(topics.REPORT, callback)
+        self._listen(topics.REPORT, fn)
 
-    def remove_report_callback(self, callback: Callback) -> None:
+    def remove_report_callback(self, fn: Callback) -> None:
         """Stop what `add_report_callback()` began; does nothing for other callbacks."""
-        self._unlisten(topics.REPORT, callback)
+        self._unlisten(topics.REPORT, fn)
 
     def _listen(self, topic: str, callback: Callback) -> None:
         with self._changing:

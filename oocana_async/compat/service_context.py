@@ -32,12 +32,10 @@ class ServiceContextAbstractClass(ABC):
     @abstractmethod
     def waiting_ready_notify(self, value: bool) -> None: ...
 
-    @abstractmethod
-    def notify_ready(self) -> None:
+    def notify_ready(self) -> None:  # noqa: B027 - as in the official SDK, who stands in for a service may leave it out
         """Release waiting jobs."""
 
-    @abstractmethod
-    def add_message_callback(self, callback: Callable[[ServiceMessage], Any]) -> None:
+    def add_message_callback(self, callback: Callable[[ServiceMessage], Any]) -> None:  # noqa: B027 - likewise
         """Call back with each message that a front end sends to a job that ran here."""
 
     def __setitem__(self, key: str, value: Any) -> None:

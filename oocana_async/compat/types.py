@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
+
+from oocana_async.handles import ContentMediaType
+from oocana_async.handles.keyword_records import MISSING, keep
 
 __all__ = [
     "BlockDict",
@@ -16,6 +19,7 @@ __all__ = [
     "LLMMessage",
     "LLMModelOptions",
     "NodeDownstream",
+    "OomolType",
     "QueryBlockResponse",
     "ServiceExecutePayload",
     "ServiceExecutor",
@@ -43,19 +47,33 @@ class BlockDict(_BlockDict, total=False):
     block_path: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class BlockInfo:
-    """Which job of which session, and where in the flow it sits.
+    """Which job of which session, and where in the flow it sits; keywords that it does not know are attributes, too.
 
     Attributes:
         stacks: frames `{flow_job_id, flow, node_id}` from the root.
         block_path: the task file, None for scriptlets and services.
+
+    Raises:
+        ValueError: `session_id`, `job_id` or `stacks` is missing.
     """
 
     session_id: str
     job_id: str
-    stacks: list[dict[str, str]] = field(default_factory=list)
+    stacks: list[dict[str, str]]
     block_path: str | None = None
+
+    def __init__(
+        self,
+        session_id: str = MISSING,
+        job_id: str = MISSING,
+        stacks: list[dict[str, str]] = MISSING,
+        block_path: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        named = {"session_id": session_id, "job_id": job_id, "stacks": stacks, "block_path": block_path}
+        keep(self, named, unknown)
 
     def job_info(self) -> JobDict:
         """Return `session_id` and `job_id`."""
@@ -65,6 +83,10 @@ class BlockInfo:
         """Return all that is known."""
         info: BlockDict = {"session_id": self.session_id, "job_id": self.job_id, "stacks": self.stacks}
         return info if self.block_path is None else {**info, "block_path": self.block_path}
+
+
+OomolType: TypeAlias = ContentMediaType
+"""The official SDK's other name of it."""
 
 
 class ToNode(TypedDict):

@@ -5,44 +5,44 @@ from __future__ import annotations
 import asyncio
 from abc import ABCMeta
 from collections.abc import Awaitable
-from typing import Any
 
 from oocana_async.context.awaitables import Sent
-from oocana_async.context.facts import FactMembers, KeepAlive
+from oocana_async.context.construction import AllMembers
+from oocana_async.context.facts import KeepAlive
 from oocana_async.context.members import ContextParts
-from oocana_async.context.outputs import OutputMembers
-from oocana_async.context.questions import QuestionMembers
-from oocana_async.context.reports import ReportMembers
 
 __all__ = ["Context", "ContextParts", "KeepAlive"]
 
 
-class Context(
-    FactMembers[Awaitable[None]],
-    OutputMembers[Awaitable[None]],
-    ReportMembers[Awaitable[None]],
-    QuestionMembers[Awaitable[None]],
-    metaclass=ABCMeta,
-):
+class Context(AllMembers[Awaitable[None]], metaclass=ABCMeta):
     """What an asynchronous scriptlet gets: `async def main(params, context: Context)`.
 
     Every member that sends acts at the call and returns an awaitable. Awaiting it is back pressure; not awaiting it is
     legal. All members may be used from any thread and any task.
 
-    Made without parts it is a Context for the desk: it warns once and prints what would be sent, so that a scriptlet
-    can be tried by running its file.
+    Scriptlets get theirs from an executor. Made by hand around a mainframe, to test a scriptlet or to embed it, each
+    member that sends makes one call of the mainframe, with a plain dict, before it returns. Made of nothing it is a
+    Context for the desk: it warns once and prints what would be sent, so that a scriptlet can be tried by running its
+    file.
 
     Args:
-        parts: what an executor makes it of.
-        desk: for the desk only: `inputs`, `inputs_def`, `outputs_def`, `session_dir`, `tmp_dir`.
+        inputs: what `context.inputs` shows.
+        blockInfo: which job of which session; `BlockInfo`, or a dict with the same keys.
+        mainframe: takes the messages: anything with `send(job_info, message)` and `report(block_info, message)`.
+            Queries and `run_block` need its methods to listen, too (protocol.md 8.3).
+        store: takes the objects of `oomol/var` outputs by their `StoreKey`; None for a dict of its own.
+        outputs: definitions of the output handles, as the older form of the class names them.
+        session_dir: directory that all blocks of the session share.
+        inputs_def: definitions of the input handles.
+        outputs_def: definitions of the output handles; at the desk None declares every handle.
+        tmp_dir: temporary directory of the flow, by default `session_dir`.
+        package_name: by default "workspace".
+        pkg_dir: persistent directory of the package, by default `OOCANA_PKG_DIR`.
+
+    Raises:
+        TypeError: The arguments do not fit together; the text names them and says what would be right.
+        ValueError: A handle definition lacks its `handle`.
     """
-
-    def __init__(self, parts: ContextParts | None = None, **desk: Any) -> None:
-        if parts is None:
-            from oocana_async.context.desk import desk_parts
-
-            parts = desk_parts(**desk)
-        super().__init__(parts)
 
     def _sent(self) -> Awaitable[None]:
         return Sent(self._room) if self._room.congested else _IN_CHANNEL
@@ -62,7 +62,7 @@ class Context(
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                await self._link.channel.flush()
+                await self._messenger.sender.flush()
         except TimeoutError:
             if not limit.expired():
                 raise

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, TypeVar
 
+from oocana_async.channel.futures import call_on, resolve_from_anywhere, running_loop
 from oocana_async.channel.port import Room
 from oocana_async.errors import StateError
 
@@ -146,7 +146,7 @@ class Reply(_Eager[T]):
         """
         if self._future.done():
             return self._future.result()
-        if self._loop is not None and _running_loop() is self._loop:
+        if self._loop is not None and running_loop() is self._loop:
             raise StateError("result() would block the event loop that brings the answer; use await")
         with self._blocking():
             return self._future.result(timeout)
@@ -165,37 +165,20 @@ class Reply(_Eager[T]):
 
     def add_done_callback(self, callback: Callable[[Reply[T]], object]) -> None:
         """Call back when the answer is there: on the running loop of the caller, else in the thread that brings it."""
-        loop = _running_loop()
+        loop = running_loop()
         if loop is None:
             self._future.add_done_callback(lambda _: callback(self))
         else:
-            self._future.add_done_callback(lambda _: _call_on(loop, lambda: callback(self)))
+            self._future.add_done_callback(lambda _: call_on(loop, lambda: callback(self)))
 
 
 def _end_of(future: concurrent.futures.Future[T]) -> asyncio.Future[None]:
     """Return a future of the running loop that ends with another one, without taking its result or its error."""
     loop = asyncio.get_running_loop()
     mirror: asyncio.Future[None] = loop.create_future()
-
-    def resolve() -> None:
-        if not mirror.done():
-            mirror.set_result(None)
-
-    future.add_done_callback(lambda _: _call_on(loop, resolve))
+    future.add_done_callback(lambda _: resolve_from_anywhere(mirror))
     return mirror
 
 
-def _call_on(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed, and whoever waited on it is gone
-        loop.call_soon_threadsafe(call)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 def _running_task() -> asyncio.Task[Any] | None:
-    return None if _running_loop() is None else asyncio.current_task()
+    return None if running_loop() is None else asyncio.current_task()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import contextvars
 import functools
 import queue
@@ -17,6 +16,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from oocana_async.channel.futures import resolve_from_anywhere, running_loop
 from oocana_async.context.awaitables import Reply
 from oocana_async.context.messenger import decode_raw
 from oocana_async.errors import BlockExecuteException
@@ -62,7 +62,7 @@ class BlockJob:
         self._ended = False
         self._iterated = False
         self._dispatch = _dispatcher(f"oocana-child-{job_id[:8]}")
-        self._loop = _running_loop()
+        self._loop = running_loop()
         self._at_end: list[Callable[[], object]] = []
 
     # -- what the parent uses -----------------------------------------------------------------------------------
@@ -249,8 +249,7 @@ class BlockJob:
         with self._lock:
             waiters, self._waiters = self._waiters, set()
         for future in waiters:
-            with contextlib.suppress(RuntimeError):  # its loop was closed, and the iteration with it
-                future.get_loop().call_soon_threadsafe(_resolve, future)
+            resolve_from_anywhere(future)
 
 
 def _call_back(fn: Callable[[Any], object], value: Any) -> None:
@@ -260,18 +259,13 @@ def _call_back(fn: Callable[[Any], object], value: Any) -> None:
         traceback.print_exc()
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 Dispatch = Callable[[Callable[[], object], bool], None]
 
 
 def _dispatcher(name: str) -> Dispatch:
     """Return a function that runs calls, in order, on the caller's loop, or in a thread when it has none."""
     context = contextvars.copy_context()
-    loop = _running_loop()
+    loop = running_loop()
     if loop is None:
         return _thread_dispatcher(name, context)
 
@@ -283,13 +277,6 @@ def _dispatcher(name: str) -> Dispatch:
                 call()
 
     return on_loop
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _thread_dispatcher(name: str, context: contextvars.Context) -> Dispatch:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from oocana_async.context.awaitables import Reply
 from oocana_async.context.host_environment import OOMOL_LLM_ENV, HostEnvironment, HostInfo
-from oocana_async.context.members import ContextCore, ContextParts
+from oocana_async.context.members import ContextCore, ContextParts, own_copy
 
 __all__ = ["FactMembers", "KeepAlive"]
 
@@ -32,7 +32,10 @@ class FactMembers(ContextCore[R]):
         super().__init__(parts)
         self._surroundings = parts.surroundings
         self._logger: logging.Logger | None = None
-        self._host = HostEnvironment(parts.surroundings.variables, parts.link.warn)
+        # Copies for the block, made when it first asks: most blocks never do.
+        self._inputs_def: Mapping[str, Any] | None = None
+        self._outputs_def: Mapping[str, Any] | None = None
+        self._host = HostEnvironment(parts.surroundings.variables, parts.messenger.warn)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -40,14 +43,23 @@ class FactMembers(ContextCore[R]):
         return self._parts.inputs
 
     @property
-    def inputs_def(self) -> dict[str, Any]:
-        """Definition of each input handle as a plain dict; empty when the block declares none."""
-        return self._parts.inputs_def
+    def inputs_def(self) -> Mapping[str, Any]:
+        """Definition of each input handle as a plain dict of the block's own; empty when it declares none."""
+        found = self._inputs_def
+        if found is None:
+            found = self._inputs_def = own_copy(self._parts.inputs_def)
+        return found
 
     @property
-    def outputs_def(self) -> dict[str, Any]:
-        """Definition of each output handle as a plain dict; empty when the block declares none."""
-        return self._parts.outputs_def
+    def outputs_def(self) -> Mapping[str, Any]:
+        """Definition of each output handle as a plain dict of the block's own; empty when it declares none.
+
+        What the block does with it changes nothing about how its outputs travel.
+        """
+        found = self._outputs_def
+        if found is None:
+            found = self._outputs_def = own_copy(self._parts.outputs_def)
+        return found
 
     @property
     def job_info(self) -> dict[str, str]:
@@ -57,13 +69,13 @@ class FactMembers(ContextCore[R]):
     @property
     def stacks(self) -> list[dict[str, str]]:
         """Path of flow frames `{flow_job_id, flow, node_id}` from the root; empty for a block that is run directly."""
-        frames = self._link.identity.stacks
+        frames = self._messenger.identity.stacks
         return [{"flow_job_id": one.flow_job_id, "flow": one.flow, "node_id": one.node_id} for one in frames]
 
     @property
     def block_path(self) -> str | None:
         """The task file, None for scriptlets and services."""
-        return self._link.identity.block_path
+        return self._messenger.identity.block_path
 
     @property
     def block_info(self) -> dict[str, Any]:
@@ -74,7 +86,7 @@ class FactMembers(ContextCore[R]):
     @property
     def node_id(self) -> str:
         """Node of the innermost flow frame, "none" for a block that is run directly."""
-        frames = self._link.identity.stacks
+        frames = self._messenger.identity.stacks
         return frames[-1].node_id if frames else "none"
 
     @property
@@ -116,13 +128,13 @@ class FactMembers(ContextCore[R]):
     def logger(self) -> logging.Logger:
         """A logger whose lines reach the block's log: up to INFO as stdout, from WARNING on as stderr."""
         if self._logger is None:
-            self._logger = _make_logger(f"oocana.block.{self.node_id}", self._link.log)
+            self._logger = _make_logger(f"oocana.block.{self.node_id}", self._messenger.log)
         return self._logger
 
     @property
     def is_cancelled(self) -> bool:
         """Whether the job was cancelled: its flow ended, it ran into its time-out, or the session is over."""
-        return self._link.is_cancelled
+        return self._messenger.is_cancelled
 
     def check_cancelled(self) -> None:
         """Raise when the job was cancelled; call it in long loops of synchronous blocks.
@@ -130,7 +142,7 @@ class FactMembers(ContextCore[R]):
         Raises:
             JobCancelledError: It was.
         """
-        self._link.check_cancelled()
+        self._messenger.check_cancelled()
 
     @property
     def oomol_fusion_api_url(self) -> str:

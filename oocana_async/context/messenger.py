@@ -13,18 +13,19 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from oocana_async.channel.port import Channel
-from oocana_async.channel.throttle import Clock, Throttle
+from oocana_async.channel.clock import Clock
+from oocana_async.channel.port import Flusher, JobPort
+from oocana_async.channel.throttle import Throttle
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
+from oocana_async.handles.redaction import Redactor
 from oocana_async.wire import topics
-from oocana_async.wire.encoding import encode
 from oocana_async.wire.envelope import Delivery, Outgoing
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.report import BlockLog, BlockProgressEvent, BlockWarning, JobEvent
 from oocana_async.wire.messages.session import BlockFinished, BlockProgress
 from oocana_async.wire.messages.shared import RawMap, StackFrame
 
-__all__ = ["Channel", "JobIdentity", "JobMessenger", "JobState", "Surroundings"]
+__all__ = ["JobIdentity", "JobMessenger", "JobState", "Surroundings"]
 
 PROGRESS_INTERVAL = 0.3
 """Seconds between two progress messages of one job (seed API)."""
@@ -85,28 +86,31 @@ class JobMessenger:
     Args:
         identity: the job.
         channel: where its messages go.
+        sender: tells when they have been delivered.
         clock: for the throttle of the progress.
-        redact: removes secrets from text that people read.
+        redactor: removes secrets from what people read; None when there are none.
         blocking: entered around every wait of a thread, so that its place can be used meanwhile.
     """
 
     def __init__(
         self,
         identity: JobIdentity,
-        channel: Channel,
+        channel: JobPort,
+        sender: Flusher,
         clock: Clock,
         *,
-        redact: Callable[[str], str] | None = None,
+        redactor: Redactor | None = None,
         blocking: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.identity = identity
         self.channel = channel
+        self.sender = sender
         self.topic = topics.session(identity.session_id)
         self.is_running = True
         """Whether the block may still send; the channel makes it false together with the last message."""
         self._put = channel.put  # looked up once: every output passes here
         self._session_id, self._job_id = identity.session_id, identity.job_id
-        self._redact = redact
+        self._redactor = redactor
         self._blocking = blocking
         self._state = JobState.RUNNING
         self._lock = threading.Lock()
@@ -186,7 +190,7 @@ class JobMessenger:
         Raises:
             StateError: This thread carries the messages of all blocks; it must never wait.
         """
-        if self.channel.is_own_thread:
+        if self.channel.is_sender_thread:
             raise StateError("this thread carries the messages of all blocks and must not wait; use await")
         with self._blocking():
             yield
@@ -228,14 +232,11 @@ class JobMessenger:
 
     def redact(self, text: str) -> str:
         """Return text without the secrets of the session."""
-        return text if self._redact is None else self._redact(text)
+        return text if self._redactor is None else self._redactor.redact(text)
 
     def redact_json(self, data: bytes) -> bytes:
         """Return encoded JSON without the secrets of the session in its texts and keys; it stays valid."""
-        if self._redact is None:
-            return data
-        text = data.decode()
-        return data if self._redact(text) == text else encode(_redacted(decode_raw(data), self._redact))
+        return data if self._redactor is None else self._redactor.redact_json(data)
 
     def warn(self, warning: str) -> None:
         """Send a BlockWarning, whatever the state of the block."""
@@ -287,7 +288,7 @@ class JobMessenger:
 
     def _wait_below_limit(self) -> None:
         """Hold back a thread that sends far more than can travel; the first time the block is told."""
-        if self.channel.is_own_thread:
+        if self.channel.is_sender_thread:
             return
         with self._blocking():
             waited = self.channel.wait_below_limit()
@@ -349,16 +350,6 @@ def _too_large(what: str, payload: bytes) -> PacketTooLargeError:
     size = len(payload)
     text = f"{what}: a message of {size} bytes; at most {MAX_PAYLOAD} can travel. Send a file, or an oomol/var value"
     return PacketTooLargeError(text, size=size, limit=MAX_PAYLOAD)
-
-
-def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {redact(key): _redacted(item, redact) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_redacted(item, redact) for item in value]
-    return value
 
 
 def clean_text(text: Any) -> str:

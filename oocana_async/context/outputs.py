@@ -54,15 +54,17 @@ class OutputMembers(ContextCore[R]):
             PacketTooLargeError: It is larger than any transport can carry; nothing was sent.
             ValueError: A target has another form than these.
         """
-        if not self._link.is_running:
-            self._link.late("output")
+        if not self._messenger.is_running:
+            self._messenger.late("output")
             return self._sent()
         head = self._heads.get(key) or self._head(key)
         if head:
             tail = b"}" if to_node is None and to_flow is None else _target_tail(to_node, to_flow)
+            if done:
+                tail = b',"done":true' + tail  # engines look at BlockFinished; readers of the older form look here
             data = self._encoder(key, value)
             if data is not None:
-                self._link.emit(b"".join((head, data, tail)), "output")
+                self._messenger.emit(b"".join((head, data, tail)), "output")
         if done:
             self.done()
         return self._sent()
@@ -81,7 +83,7 @@ class OutputMembers(ContextCore[R]):
             if not isinstance(outputs, Mapping):
                 raise ValueError(f"outputs should be a dict, but got {type(outputs)}")
             values = self._encode_all(outputs)
-            self._link.emit(encode_message(BlockOutputs(self.session_id, self.job_id, values)), "outputs")
+            self._messenger.emit(encode_message(BlockOutputs(self.session_id, self.job_id, values)), "outputs")
         return self._sent()
 
     def finish(self, *, result: Mapping[str, Any] | None = None, error: str | None = None) -> R:
@@ -95,14 +97,14 @@ class OutputMembers(ContextCore[R]):
             ValueError: `result` is no dict.
             EncodingError: A value cannot travel; the block goes on.
         """
-        link = self._link
+        messenger = self._messenger
         values: RawMap | None = None
-        if link.is_running and error is None and result is not None:
+        if messenger.is_running and error is None and result is not None:
             if not isinstance(result, Mapping):
                 raise ValueError(f"result should be a dict, but got {type(result)}")
             values = self._encode_all(result)
-        if not link.finish(result=values, error=None if error is None else str(error)):
-            link.warn("done has been called multiple times and will be ignored.")
+        if not messenger.finish(result=values, error=None if error is None else str(error)):
+            messenger.warn("done has been called multiple times and will be ignored.")
         return self._sent()
 
     def done(self, error: str | None = None) -> R:
@@ -134,7 +136,7 @@ class OutputMembers(ContextCore[R]):
         return raw_map(known)
 
     def _warn_undeclared(self, key: str) -> None:
-        self._link.warn(f"Output handle key: [{key}] is not defined in Block outputs schema.")
+        self._messenger.warn(f"Output handle key: [{key}] is not defined in Block outputs schema.")
 
 
 def _target_tail(to_node: Sequence[Mapping[str, str]] | None, to_flow: Sequence[Mapping[str, str]] | None) -> bytes:

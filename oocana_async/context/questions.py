@@ -80,7 +80,7 @@ class QuestionMembers(ContextCore[R]):
             fails with RequestError when there is no such block, with RequestTimeoutError after the deadline.
         """
         request = QueryBlock(session_id=self.session_id, job_id=self.job_id, request_id=new_id(), block=block)
-        return ask(self._link, self._exchange, request, dict, deadline=deadline)
+        return ask(self._messenger, self._exchange, request, dict, deadline=deadline)
 
     def query_downstream(
         self, handles: Sequence[str] | None = None, *, deadline: float = REQUEST_DEADLINE
@@ -99,7 +99,7 @@ class QuestionMembers(ContextCore[R]):
         request = QueryDownstream(
             session_id=self.session_id, job_id=self.job_id, request_id=new_id(), outputs=names, handles=names
         )
-        return ask(self._link, self._exchange, request, _downstream, deadline=deadline)
+        return ask(self._messenger, self._exchange, request, _downstream, deadline=deadline)
 
     def query_auth(self, credential: CredentialInput, *, deadline: float = REQUEST_DEADLINE) -> Reply[dict[str, Any]]:
         """Ask for what a credential stands for.
@@ -120,7 +120,7 @@ class QuestionMembers(ContextCore[R]):
         request = QueryAuth(
             session_id=self.session_id, job_id=self.job_id, request_id=new_id(), payload=Raw(encode(given.id))
         )
-        return ask(self._link, self._exchange, request, dict, deadline=deadline)
+        return ask(self._messenger, self._exchange, request, dict, deadline=deadline)
 
     def run_block(
         self,
@@ -158,18 +158,18 @@ class QuestionMembers(ContextCore[R]):
                 _definitions(additional_inputs_def, "additional_inputs_def"),
                 _definitions(additional_outputs_def, "additional_outputs_def"),
             ),
-            stacks=list(self._link.identity.stacks),
+            stacks=list(self._messenger.identity.stacks),
             strict=strict,
         )
         return self._start_child(request)
 
     def _start_child(self, request: RunBlock) -> BlockJob:
-        link, pending, request_id = self._link, self._exchange.pending, request.request_id
-        job = BlockJob(request.block, request.block_job_id, blocking=link.blocking)
-        if not link.is_running:
+        messenger, pending, request_id = self._messenger, self._exchange.pending, request.request_id
+        job = BlockJob(request.block, request.block_job_id, blocking=messenger.blocking)
+        if not messenger.is_running:
             job.end(_CALLER_FINISHED)
             return job
-        message = Outgoing(link.topic, encode_message(request), Delivery.CONTROL, self.session_id, self.job_id)
+        message = Outgoing(messenger.topic, encode_message(request), Delivery.CONTROL, self.session_id, self.job_id)
         refusal = pending.expect(request_id)
         refusal.add_done_callback(lambda answer: _refused(job, answer))
         try:
@@ -178,8 +178,8 @@ class QuestionMembers(ContextCore[R]):
             pending.forget(request_id)
             raise
         job.on_end(lambda: pending.forget(request_id))
-        job.on_end(link.on_finished(lambda: job.end(_CALLER_FINISHED)))
-        job.on_end(link.on_cancelled(lambda: job.abandon(link.cancellation())))
+        job.on_end(messenger.on_finished(lambda: job.end(_CALLER_FINISHED)))
+        job.on_end(messenger.on_cancelled(lambda: job.abandon(messenger.cancellation())))
         return job
 
     def _update_node_weight(self, node_id: str, weight: float, deadline: float) -> Reply[None]:
@@ -193,7 +193,7 @@ class QuestionMembers(ContextCore[R]):
             node_id=node_id,
             weight=float(weight),
         )
-        return ask(self._link, self._exchange, request, _nothing, deadline=deadline)
+        return ask(self._messenger, self._exchange, request, _nothing, deadline=deadline)
 
 
 _CALLER_FINISHED = "the calling block has finished"

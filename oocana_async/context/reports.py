@@ -43,7 +43,7 @@ class ReportMembers(ContextCore[R]):
                 request_id=new_id(),
                 payload=self._redacted(render(payload, id=id), "preview"),
             )
-            self._link.emit(encode_message(request), "preview")
+            self._messenger.emit(encode_message(request), "preview")
         return self._sent()
 
     def report_progress(self, progress: float) -> R:
@@ -56,7 +56,7 @@ class ReportMembers(ContextCore[R]):
             EncodingError: It is no finite number.
         """
         if self._may_send("report_progress"):
-            self._link.progress(_percent(progress))
+            self._messenger.progress(_percent(progress))
         return self._sent()
 
     def report_log(self, line: str, stdio: str = "stdout") -> R:
@@ -72,7 +72,7 @@ class ReportMembers(ContextCore[R]):
         if stdio not in ("stdout", "stderr"):
             raise ValueError(f'stdio should be "stdout" or "stderr", but got {stdio!r}')
         if self._may_send("report_log"):
-            self._link.log(line, stdio)
+            self._messenger.log(line, stdio)
         return self._sent()
 
     def log_json(self, payload: Any) -> R:
@@ -82,7 +82,7 @@ class ReportMembers(ContextCore[R]):
             EncodingError: The payload cannot travel.
         """
         if self._may_send("log_json"):
-            self._link.report(BlockLogJSON, json=self._redacted(payload, "log_json payload"))
+            self._messenger.report(BlockLogJSON, json=self._redacted(payload, "log_json payload"))
         return self._sent()
 
     def send_message(self, payload: Any) -> R:
@@ -92,20 +92,20 @@ class ReportMembers(ContextCore[R]):
             EncodingError: The payload cannot travel.
         """
         if self._may_send("send_message"):
-            self._link.report(BlockMessage, payload=self._redacted(payload, "message payload"))
+            self._messenger.report(BlockMessage, payload=self._redacted(payload, "message payload"))
         return self._sent()
 
     def send_warning(self, warning: str) -> R:
         """Show a warning."""
         if self._may_send("send_warning"):
-            self._link.warn(warning)
+            self._messenger.warn(warning)
         return self._sent()
 
     def error(self, error: str) -> R:
         """Show an error; it does not end the block."""
         if self._may_send("error"):
-            text = self._link.redact(clean_text(error))
-            self._link.emit(encode_message(BlockError(self.session_id, self.job_id, text)), "error")
+            text = self._messenger.redact(clean_text(error))
+            self._messenger.emit(encode_message(BlockError(self.session_id, self.job_id, text)), "error")
         return self._sent()
 
     def send_error(self, error: str) -> R:
@@ -113,7 +113,7 @@ class ReportMembers(ContextCore[R]):
         return self.error(error)
 
     def _redacted(self, payload: Any, what: str) -> Raw:
-        return Raw(self._link.redact_json(encode_as(payload, what)))
+        return Raw(self._messenger.redact_json(encode_as(payload, what)))
 
 
 def _percent(progress: Any) -> float:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.clock import Clock
 from oocana_async.context.awaitables import Reply
 from oocana_async.context.messenger import JobMessenger, decode_raw
 from oocana_async.errors import ClosedError, RequestError, RequestTimeoutError
@@ -102,7 +102,7 @@ class PendingRequests:
 
 
 def ask(
-    link: JobMessenger,
+    messenger: JobMessenger,
     exchange: Exchange,
     request: Request,
     read: Callable[[Any], T],
@@ -112,7 +112,7 @@ def ask(
     """Send a request and return its answer as something to wait for.
 
     Args:
-        link: the asking job; its end and its cancellation end the wait.
+        messenger: the asking job; its end and its cancellation end the wait.
         exchange: where the answer comes in.
         request: the message.
         read: makes the result of the decoded JSON (None when the answer has none).
@@ -123,16 +123,16 @@ def ask(
     """
     what = f"{type(request).__name__} of job {request.job_id}"
     outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
-    reply = Reply(outcome, link.blocking)
-    if not link.is_running:
+    reply = Reply(outcome, messenger.blocking)
+    if not messenger.is_running:
         outcome.set_exception(_given_up(what))
         return reply
     pending, request_id = exchange.pending, request.request_id
     answer = pending.expect(request_id)
     late = RequestTimeoutError(f"{what} got no answer within {deadline:g} s")
     timer = pending.clock.call_later(deadline, lambda: pending.fail(request_id, late))
-    forget_end = link.on_finished(lambda: pending.fail(request_id, _given_up(what)))
-    forget_cancellation = link.on_cancelled(lambda: pending.fail(request_id, link.cancellation()))
+    forget_end = messenger.on_finished(lambda: pending.fail(request_id, _given_up(what)))
+    forget_cancellation = messenger.on_cancelled(lambda: pending.fail(request_id, messenger.cancellation()))
 
     def settle(future: concurrent.futures.Future[RequestResponse]) -> None:
         timer.cancel()
@@ -141,7 +141,7 @@ def ask(
         _settle(future, outcome, read)
 
     answer.add_done_callback(settle)
-    link.send(encode_message(request), Delivery.CONTROL)
+    messenger.send(encode_message(request), Delivery.CONTROL)
     return reply
 
 

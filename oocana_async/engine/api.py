@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import anyio
 
 from oocana_async.engine.events import EventStream, RawEventStream, decode_value
+from oocana_async.engine.options import FlowOptions, RunTarget, SessionOptions
 from oocana_async.engine.running.records import BlockRun, RunResult, Status
-from oocana_async.engine.session import HostFactory, Session, SessionOptions
-from oocana_async.engine.target import LoadedTarget
+from oocana_async.engine.session import Session
 
 __all__ = [
     "BlockRun",
     "EventStream",
+    "FlowOptions",
     "RawEventStream",
-    "RunOptions",
     "RunResult",
     "Session",
     "Status",
@@ -28,43 +27,13 @@ __all__ = [
 ]
 
 
-class RunOptions(TypedDict, total=False):
-    """Rarer options of `run_flow`; see `open_session`."""
-
-    nodes_inputs: Mapping[str, Mapping[str, Any]] | None
-    search_paths: Sequence[str | os.PathLike[str]]
-    session_id: str | None
-    session_dir: str | os.PathLike[str] | None
-    temp_root: str | os.PathLike[str] | None
-    project_data: str | os.PathLike[str] | None
-    pkg_data_root: str | os.PathLike[str] | None
-    env: Mapping[str, str] | None
-    max_threads: int | None
-    use_cache: bool
-    save_cache: bool
-    keep: int
-    host: HostFactory | None
-
-
 @asynccontextmanager
 async def open_session(
-    target: str | os.PathLike[str] | LoadedTarget,
+    target: RunTarget,
     *,
     inputs: Mapping[str, Any] | None = None,
     nodes: Sequence[str] | None = None,
-    nodes_inputs: Mapping[str, Mapping[str, Any]] | None = None,
-    search_paths: Sequence[str | os.PathLike[str]] = (),
-    session_id: str | None = None,
-    session_dir: str | os.PathLike[str] | None = None,
-    temp_root: str | os.PathLike[str] | None = None,
-    project_data: str | os.PathLike[str] | None = None,
-    pkg_data_root: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None,
-    max_threads: int | None = None,
-    use_cache: bool = False,
-    save_cache: bool = False,
-    keep: int = 10_000,
-    host: HostFactory | None = None,
+    **options: Unpack[FlowOptions],
 ) -> AsyncIterator[Session]:
     """Run a flow, subflow or task while the block of the `async with` goes on.
 
@@ -76,6 +45,7 @@ async def open_session(
         target: a manifest file, its directory, a reference such as `pkg::name`, or what `load_target` returned.
         inputs: handle -> value for the target; missing ones get their default, or null when nullable.
         nodes: run only these nodes and what they need.
+        options: rarer ones, all of them keywords, as follows.
         nodes_inputs: node id -> handle -> value, for nodes of the root flow.
         search_paths: directories with packages, in order; a loaded target has its own.
         session_id: a random UUID when None.
@@ -94,26 +64,7 @@ async def open_session(
     Raises:
         EncodingError: An input cannot be sent as JSON.
     """
-    session = Session(
-        SessionOptions(
-            target=target,
-            inputs=inputs or {},
-            nodes=nodes,
-            nodes_inputs=nodes_inputs,
-            search_paths=search_paths,
-            session_id=session_id or "",
-            session_dir=session_dir,
-            temp_root=temp_root,
-            project_data=project_data,
-            pkg_data_root=pkg_data_root,
-            env=env,
-            max_threads=max_threads,
-            use_cache=use_cache,
-            save_cache=save_cache,
-            keep=keep,
-            host=host,
-        )
-    )
+    session = Session(SessionOptions(target=target, inputs=inputs, nodes=nodes, **options))
     try:
         yield session
     finally:
@@ -122,11 +73,11 @@ async def open_session(
 
 
 async def run_flow(
-    target: str | os.PathLike[str] | LoadedTarget,
+    target: RunTarget,
     *,
     inputs: Mapping[str, Any] | None = None,
     nodes: Sequence[str] | None = None,
-    **options: Unpack[RunOptions],
+    **options: Unpack[FlowOptions],
 ) -> RunResult:
     """Run a flow, subflow or task to its end.
 

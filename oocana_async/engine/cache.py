@@ -16,7 +16,7 @@ from oocana_async.wire.messages.shared import InputHandle
 
 __all__ = ["InputCache"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _Nodes = dict[str, dict[str, list[Raw]]]
 _MARK = b'"__OOMOL_TYPE__"'
@@ -57,7 +57,7 @@ class InputCache:
             index = {**self._index(), str(graph.path): str(name)}
             (self._home / _INDEX).write_bytes(msgspec.json.encode(index))
         except OSError as error:
-            _log.warning("the inputs of this run are not kept for --use-cache: %s", error)
+            logger.warning("the inputs of this run are not kept for --use-cache: %s", error)
 
     def _index(self) -> dict[str, str]:
         try:

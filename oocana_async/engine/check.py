@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from oocana_async.engine.checks.executors import check_executor, check_service_executor
 from oocana_async.engine.checks.runnable import check_running
 from oocana_async.engine.checks.schemas import check_defaults, check_values
 from oocana_async.engine.checks.scriptlets import check_service_code, check_task_code
 from oocana_async.engine.checks.subject import Subject, subjects, task_of
+from oocana_async.engine.checks.unsupported import unsupported
 from oocana_async.engine.checks.wiring import check_wiring
 from oocana_async.engine.graph.graph import Graph
 from oocana_async.engine.manifests.blocks import ServiceBlock, TaskBlock
@@ -72,12 +72,12 @@ def _check_blocks(subject: Subject, environment: Mapping[str, str]) -> Iterator[
             checked.add(id(task))
             yield from _check_task(task, environment)
         elif isinstance(node.block, ServiceBlock):
-            yield from check_service_executor(node.block, node.source)
+            yield from unsupported(node.block, node.source, environment)
             yield from check_service_code(node.block, node.source)
 
 
 def _check_task(task: TaskBlock, environment: Mapping[str, str]) -> Iterator[Finding]:
-    yield from check_executor(task, environment)
+    yield from unsupported(task, task.source, environment)
     yield from check_task_code(task)
     yield from check_defaults(task)
 

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["parse_env_file", "read_env_file", "variables_on_top"]
+__all__ = ["read_env_file", "variables_on_top"]
 
 
-def parse_env_file(text: str) -> dict[str, str]:
-    """Read `KEY=VALUE` lines: split at the first `=`, trimmed; there are no quotes and no comments.
+def read_env_file(path: Path) -> dict[str, str]:
+    """Read `KEY=VALUE` lines as the reference does: split at the first `=`, both sides trimmed, no quotes.
+
+    The reference knows no comments either: it drops every line without `=` unseen, and makes of `# A=1` a variable
+    called `# A`. Nobody can want either, so here lines that begin with `#` are skipped, and a line that is no pair is
+    a mistake that is named. A file of pairs and blank lines means the same to both.
 
     Args:
-        text: content of the file.
+        path: the file.
 
     Returns:
-        The pairs in order; lines without `=` or without a key are left out.
-    """
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {key.strip(): value.strip() for key, sign, value in pairs if sign and key.strip()}
-
-
-def read_env_file(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read an env file.
+        The pairs in order; of a key that stands twice the last value counts.
 
     Raises:
         OSError: It cannot be read.
-        UnicodeDecodeError: It is no UTF-8 text.
+        ValueError: It is no UTF-8 text, or has a line that is no pair; the text names the place.
     """
-    return parse_env_file(Path(path).read_text(encoding="utf-8"))
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text") from error
+    numbered = ((number, line.strip()) for number, line in enumerate(lines, start=1))
+    return dict(_pair(path, number, line) for number, line in numbered if line and not line.startswith("#"))
+
+
+def _pair(path: Path, number: int, line: str) -> tuple[str, str]:
+    key, sign, value = (part.strip() for part in line.partition("="))
+    if not sign or not key or any(mark.isspace() for mark in key):
+        raise ValueError(f"{path}:{number}: expected KEY=VALUE, found {line!r}")
+    return key, value
 
 
 def variables_on_top(

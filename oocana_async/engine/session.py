@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,20 @@ from msgspec import Raw
 
 from oocana_async.channel.bus import Bus, BusSubscription, Overflow
 from oocana_async.engine.cache import InputCache
-from oocana_async.engine.checks.support import check_executors
+from oocana_async.engine.checks.unsupported import check_supported
 from oocana_async.engine.directories import Directories, prepare_directories
 from oocana_async.engine.env_files import variables_on_top
 from oocana_async.engine.events import EventStream, RawEventStream
 from oocana_async.engine.hosts.scopes import ExecutorHost, ScopeMap
 from oocana_async.engine.manifests.blocks import TaskBlock
+from oocana_async.engine.options import SessionOptions
 from oocana_async.engine.running.child_start import fill_inputs
 from oocana_async.engine.running.intake import Intake
 from oocana_async.engine.running.launch import start_flow, start_task
 from oocana_async.engine.running.records import RunRecord, RunResult, Status
 from oocana_async.engine.running.report_events import Reporter
 from oocana_async.engine.running.runner import SessionOutcome, SessionRunner
+from oocana_async.engine.running.starting import Starter
 from oocana_async.engine.running.tasks import TaskOwner
 from oocana_async.engine.target import LoadedTarget, load_target, with_nodes_inputs
 from oocana_async.errors import ClosedError, EncodingError, LoadError
@@ -33,34 +34,10 @@ from oocana_async.wire import topics
 from oocana_async.wire.encoding import encode
 from oocana_async.wire.messages.report import ErrorInfo
 
-__all__ = ["CANCELLED", "HostFactory", "Session", "SessionOptions"]
+__all__ = ["CANCELLED", "Session"]
 
 CANCELLED = "Cancelled"
 """Error of a session that was ended from outside."""
-
-HostFactory = Callable[[Bus, int | None], ExecutorHost]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """What `open_session` was called with; see there."""
-
-    target: str | os.PathLike[str] | LoadedTarget
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    nodes: Sequence[str] | None = None
-    nodes_inputs: Mapping[str, Mapping[str, Any]] | None = None
-    search_paths: Sequence[str | os.PathLike[str]] = ()
-    session_id: str = ""
-    session_dir: str | os.PathLike[str] | None = None
-    temp_root: str | os.PathLike[str] | None = None
-    project_data: str | os.PathLike[str] | None = None
-    pkg_data_root: str | os.PathLike[str] | None = None
-    env: Mapping[str, str] | None = None
-    max_threads: int | None = None
-    use_cache: bool = False
-    save_cache: bool = False
-    keep: int = 10_000
-    host: HostFactory | None = None
 
 
 class Session:
@@ -73,7 +50,7 @@ class Session:
     def __init__(self, options: SessionOptions) -> None:
         self.session_id = options.session_id or str(uuid.uuid4())
         self._options = options
-        self._inputs = _encode_inputs(options.inputs)
+        self._inputs = _encode_inputs(options.inputs or {})
         self._bus = Bus()
         self._record = RunRecord(options.keep)
         self._reporter: Reporter | None = None
@@ -199,7 +176,7 @@ class Session:
             loaded = load_target(loaded, search_paths=options.search_paths, nodes_inputs=options.nodes_inputs)
         elif options.nodes_inputs:
             loaded = with_nodes_inputs(loaded, options.nodes_inputs)
-        check_executors(loaded.root)
+        check_supported(loaded.root)
         return loaded
 
     def _directories(self, path: Path) -> Directories:
@@ -230,44 +207,45 @@ class Session:
         try:
             async with TaskOwner() as tasks:
                 runner = SessionRunner(
-                    self.session_id, self._bus, host, scopes, tasks, record=self._record, env=env, now_ms=now_ms
+                    self.session_id, self._bus, host, scopes, tasks, record=self._record, now_ms=now_ms
                 )
                 runner.on_outcome = self._on_outcome
                 self._runner = runner
-                await self._drive(runner, tasks, loaded)
+                await self._drive(Starter(runner, env=env), tasks, loaded)
                 assert runner.outcome is not None
         finally:
             await host.aclose()
         return runner.outcome
 
-    async def _drive(self, runner: SessionRunner, tasks: TaskOwner, loaded: LoadedTarget) -> None:
+    async def _drive(self, starter: Starter, tasks: TaskOwner, loaded: LoadedTarget) -> None:
+        runner = starter.runner
         if self._cancelled:
             runner.close(SessionOutcome(CANCELLED))
             return
-        intake = Intake(runner, self._bus)
+        intake = Intake(runner, self._bus, starter)
         tasks.spawn(f"messages of {self.session_id}", intake.run)
-        self._launch(runner, loaded)
+        self._launch(starter, loaded)
         try:
             await self._over.wait()
         finally:
             intake.close()
             tasks.cancel_all()
 
-    def _launch(self, runner: SessionRunner, loaded: LoadedTarget) -> None:
+    def _launch(self, starter: Starter, loaded: LoadedTarget) -> None:
         options, root = self._options, loaded.root
         inputs = fill_inputs(self._inputs, root.inputs_def) or None
         if isinstance(root, TaskBlock):
-            start_task(runner, root, self._path, inputs, loaded.search)
+            start_task(starter, root, self._path, inputs, loaded.search)
         else:
             start_flow(
-                runner,
+                starter,
                 root,
                 inputs,
                 nodes=options.nodes,
                 cached=InputCache().load(root) if options.use_cache else {},
                 keep_latest=options.save_cache,
             )
-        runner.drain()
+        starter.runner.drain()
 
     def _on_outcome(self, outcome: SessionOutcome) -> None:
         self._finish_report(outcome)

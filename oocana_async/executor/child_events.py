@@ -27,7 +27,7 @@ from oocana_async.wire.messages.session import BlockFinished, BlockOutput, Block
 
 __all__ = ["ChildEvents", "SessionTopic"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _JOB_ID = re.compile(rb'"job_id"\s*:\s*"([^"\\]+)"')
 _LINGER = 1.0
@@ -203,7 +203,7 @@ class SessionTopic:
         try:
             self._events.feed_session(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("skipped a message on %s that cannot be read: %s", topic, error)
+            logger.warning("skipped a message on %s that cannot be read: %s", topic, error)
 
     async def aclose(self) -> None:
         """Unsubscribe; may be called twice."""

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.clock import Clock, LoopClock
+from oocana_async.channel.futures import resolve
 from oocana_async.channel.loop_calls import LoopCalls
-from oocana_async.channel.sender import Outbox
-from oocana_async.channel.throttle import Clock, LoopClock
+from oocana_async.channel.sender import Sender
 from oocana_async.context.messenger import Surroundings
 from oocana_async.errors import TransportError
 from oocana_async.executor.child_events import SessionTopic
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Executor"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Executor:
@@ -51,7 +53,7 @@ class Executor:
         session: whose jobs to take.
         runtime: runs the code; stays open.
         clock: for throttles and deadlines; None for the loop's own.
-        channel: a fresh outbox over the transport, which the executor opens and closes; None for an ordinary one.
+        channel: a fresh one, which ends with the executor; None for an ordinary one.
         service_address: broker at which service processes reach the engine; None for a pipe to this process, with
             which they all end, global ones too.
     """
@@ -63,7 +65,7 @@ class Executor:
         runtime: Runtime,
         *,
         clock: Clock | None = None,
-        channel: Outbox | None = None,
+        channel: Channel | None = None,
         service_address: str | None = None,
     ) -> None:
         self.session = session
@@ -73,9 +75,10 @@ class Executor:
         self.bins = BinFiles(session.session_dir, session.session_id)
         self.heal_children = session.heal_children
         self.session_over = asyncio.Event()
-        self.io = LoopCalls.of_running_loop()
+        self.loop_calls = LoopCalls.of_running_loop()
         self._transport = transport
-        self.channel = channel or Outbox(transport)
+        self.channel = channel or Channel()
+        self.sender = Sender(self.channel, transport)
         self.clock: Clock = clock or LoopClock(asyncio.get_running_loop())
         self.exchange = Router(session.session_id, self, self.channel, self.clock)
         self._scopes: dict[str | None, tuple[ExecutorScope, Surroundings, VarStore]] = {}
@@ -96,7 +99,7 @@ class Executor:
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        await self.channel.__aenter__()
+        await self.sender.__aenter__()
         self._stop_listening = self._transport.listen(self._hear, *self.filters)
         if self._stop_listening is None:
             self._subscription = await self._transport.subscribe(*self.filters)
@@ -157,7 +160,7 @@ class Executor:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reader
-        await self.channel.aclose()
+        await self.sender.aclose()
         self._paths.close()
 
     async def _leave_jobs(self, deadline: float) -> None:
@@ -188,7 +191,7 @@ class Executor:
             await self._no_runs()
         if self._services is not None:
             await self._services.drain()
-        await self.channel.flush()
+        await self.sender.flush()
 
     @property
     def running(self) -> int:
@@ -196,12 +199,13 @@ class Executor:
         return len(self._runs) + (0 if self._services is None else self._services.running)
 
     def statistics(self) -> Mapping[str, Any]:
-        """Return the channel's and the transport's state, and the number of jobs."""
+        """Return the state of channel, sender and transport, and the number of jobs."""
         return {
             "running": self.running,
             "jobs": self._seen.count,
             "skipped": self.exchange.skipped,
-            "outbox": self.channel.statistics()._asdict(),
+            "channel": self.channel.statistics()._asdict(),
+            "sender": self.sender.statistics()._asdict(),
             "transport": dict(self._transport.statistics()),
         }
 
@@ -233,6 +237,7 @@ class Executor:
         if not self._is_new(payload):
             return
         if self._services is None:
+            # Here, because most executors never meet a service, and their first block would wait for the import.
             from oocana_async.executor.services.manager import ServiceManager
 
             self._services = ServiceManager(self, self._transport, address=self._service_address)
@@ -278,7 +283,7 @@ class Executor:
 
     def warn(self, job_id: str, text: str) -> None:
         """Warn as a job; without one that runs, as any job, so that somebody sees it."""
-        log.warning("%s", text)
+        logger.warning("%s", text)
         run = self._runs.get(job_id) or next(iter(self._runs.values()), None)
         if run is not None:
             run.warn(text)
@@ -329,9 +334,7 @@ class Executor:
                 if not jobs:
                     del self._by_flow[frame.flow_job_id]
         while self._waiters and not self._runs:
-            waiter = self._waiters.pop()
-            if not waiter.done():
-                waiter.set_result(None)
+            resolve(self._waiters.pop())
 
     def _send(self, payload: bytes, delivery: Delivery, job_id: str) -> None:
         session_id = self.session.session_id

@@ -19,24 +19,24 @@ __all__ = ["current_job", "enter_job", "job_scope", "send_plot"]
 current_job: ContextVar[JobMessenger | None] = ContextVar("current_job", default=None)
 
 
-def enter_job(link: JobMessenger, *, tee: bool = False) -> CapturedText:
+def enter_job(messenger: JobMessenger, *, tee: bool = False) -> CapturedText:
     """Make a job the current one of the running context.
 
     Args:
-        link: the job.
+        messenger: the job.
         tee: let its output go to the real streams too.
 
     Returns:
         The job's output, to be closed before the job ends.
     """
-    current_job.set(link)
-    return attach(link, tee=tee)
+    current_job.set(messenger)
+    return attach(messenger, tee=tee)
 
 
 def job_scope() -> Hashable:
     """Name the job that runs here, None outside of jobs."""
-    link = current_job.get()
-    return None if link is None else link.identity.job_id
+    messenger = current_job.get()
+    return None if messenger is None else messenger.identity.job_id
 
 
 def send_plot(payload: dict[str, Any]) -> None:
@@ -45,14 +45,14 @@ def send_plot(payload: dict[str, Any]) -> None:
     Raises:
         LookupError: None does.
     """
-    link = current_job.get()
-    if link is None:
+    messenger = current_job.get()
+    if messenger is None:
         raise LookupError("no job runs here")
-    identity = link.identity
+    identity = messenger.identity
     request = Preview(
         session_id=identity.session_id,
         job_id=identity.job_id,
         request_id=new_id(),
-        payload=Raw(link.redact_json(encode(payload))),
+        payload=Raw(messenger.redact_json(encode(payload))),
     )
-    link.emit(encode_message(request), "show")
+    messenger.emit(encode_message(request), "show")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import enum
 import logging
@@ -12,11 +11,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from oocana_async.channel.clock import Clock
+from oocana_async.channel.futures import call_on
 from oocana_async.channel.loop_calls import LoopCalls
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.port import Flusher, JobPort
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.facts import KEEP_ALIVE
-from oocana_async.context.messenger import Channel, JobIdentity, JobMessenger, JobState, Surroundings
+from oocana_async.context.members import EVERY_HANDLE
+from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState, Surroundings
 from oocana_async.context.requests import Exchange
 from oocana_async.context.sync import SyncContext
 from oocana_async.errors import JobCancelledError, OocanaError, ScriptletError, StateError
@@ -42,12 +44,12 @@ from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, Servi
 from oocana_async.wire.messages.session import BlockFinished
 from oocana_async.wire.messages.shared import StackFrame
 
-__all__ = ["JobHome", "JobRun", "RunState"]
+__all__ = ["JobOwner", "JobRun", "RunState"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-class JobHome(Protocol):
+class JobOwner(Protocol):
     """What a job run gets from its executor."""
 
     session: ExecutorSession
@@ -57,11 +59,15 @@ class JobHome(Protocol):
     redactor: Redactor
     bins: BinFiles
     heal_children: bool
-    io: LoopCalls
+    loop_calls: LoopCalls
 
     @property
-    def channel(self) -> Channel:
+    def channel(self) -> JobPort:
         """Where messages go."""
+
+    @property
+    def sender(self) -> Flusher:
+        """What tells when they have been delivered."""
 
     @property
     def exchange(self) -> Exchange:
@@ -87,15 +93,9 @@ _MOVES = {
     RunState.ENDED: set[RunState](),
 }
 
+
 _NO_CONTEXT = contextvars.Context()
-"""Where nothing ever runs: stands in until a job begins."""
-
-
-class _Everything:
-    """Declares every handle."""
-
-    def __contains__(self, handle: object) -> bool:
-        return True
+"""Where nothing ever runs: stands in before a job begins and after its end."""
 
 
 class JobRun:
@@ -104,33 +104,32 @@ class JobRun:
     Whatever happens, exactly one BlockFinished is sent, unless another executor has the job.
 
     Args:
-        home: what the job shares with others.
+        owner: what the job shares with others.
         payload: the job.
         callee: what it calls; None for the function that a BlockPayload names.
     """
 
     def __init__(
-        self, home: JobHome, payload: BlockPayload | ServiceBlockPayload, callee: Callee | None = None
+        self, owner: JobOwner, payload: BlockPayload | ServiceBlockPayload, callee: Callee | None = None
     ) -> None:
         self.payload = payload
         self.job_id = payload.job_id
         self.stacks: list[StackFrame] = payload.stacks
-        self._home = home
+        self._owner = owner
         self._state = RunState.WAITING
         self._loop = asyncio.get_running_loop()
-        self._io = home.io
         self._awaits_inputs = True
         self._timer: asyncio.TimerHandle | None = None
         self._gate: asyncio.Future[None] | None = None
         self._on_ended: Callable[[JobRun], object] | None = None
-        self._link = self._make_link(None)
+        self._messenger = self._make_messenger(None)
         self._cancel_reason: str | None = None
         self._withdrawn = False
         self._output: CapturedText | None = None
         self._context = _NO_CONTEXT
         if callee is None:
             assert isinstance(payload, BlockPayload)
-            callee = ScriptletCallee(home.runtime, payload)
+            callee = ScriptletCallee(owner.runtime, payload)
         self._callee = callee
 
     @property
@@ -148,7 +147,7 @@ class JobRun:
     def start(self, ended: Callable[[JobRun], object]) -> None:
         """Wait for the inputs from now on; `ended` is called once, on this loop, when all is over."""
         self._on_ended = ended
-        deadline = self._home.session.inputs_deadline
+        deadline = self._owner.session.inputs_deadline
         if deadline is not None:
             text = f"no inputs came for job {self.job_id} within {deadline:g} s of BlockReady"
             self._timer = self._loop.call_later(deadline, self.give_up_inputs, text)
@@ -174,22 +173,22 @@ class JobRun:
         """Leave the job to another executor, which has its inputs: nothing is run here, and nothing is said."""
         if self._awaits_inputs:
             self._stop_waiting()
-            log.warning("job %s is left to the executor that got its inputs", self.job_id)
+            logger.warning("job %s is left to the executor that got its inputs", self.job_id)
             self._withdrawn = True
             self._close()
 
     def warn(self, warning: str) -> None:
         """Send a warning as the block."""
-        self._link.warn(warning)
+        self._messenger.warn(warning)
 
     def cancel(self, reason: str) -> None:
         """Cancel the job; an async block gets CancelledError, a sync one sees `is_cancelled`."""
         if self._cancel_reason is not None:
             return
         self._cancel_reason = reason
-        self._link.cancel()
+        self._messenger.cancel()
         if self._state is RunState.RUNNING:
-            runtime = self._home.runtime
+            runtime = self._owner.runtime
             if not runtime.loops.cancel(self.job_id):
                 runtime.workers.cancel(self.job_id)
         else:  # nothing of it runs
@@ -225,11 +224,11 @@ class JobRun:
         self._move(RunState.RUNNING)
         try:
             if inputs.block_path is not None:
-                self._link = self._make_link(inputs)
-            self._link.on_finished(self._leave)
+                self._messenger = self._make_messenger(inputs)
+            self._messenger.on_finished(self._leave)
             self._context = contextvars.copy_context()
-            self._output = self._context.run(enter_job, self._link, tee=self._home.runtime.tee)
-            if self._home.runtime.known_async(self._callee.key):
+            self._output = self._context.run(enter_job, self._messenger, tee=self._owner.runtime.tee)
+            if self._owner.runtime.known_async(self._callee.key):
                 self._call_on_loop(None, inputs)
             else:
                 self._call_in_worker(inputs)
@@ -248,7 +247,7 @@ class JobRun:
             else:
                 self._call_on_loop(work.result, inputs)
 
-        self._home.runtime.workers.submit(
+        self._owner.runtime.workers.submit(
             lambda: self._load_or_call(key, inputs), context=self._context, job_id=self.job_id, returned=returned
         )
 
@@ -265,7 +264,7 @@ class JobRun:
             else:  # the file has changed, and it no longer is one
                 self._call_in_worker(inputs)
 
-        self._home.runtime.loops.submit(
+        self._owner.runtime.loops.submit(
             lambda: self._call_async(key, call, inputs), context=self._context, job_id=self.job_id, returned=returned
         )
 
@@ -274,33 +273,32 @@ class JobRun:
         if isinstance(error, asyncio.CancelledError):
             self._close(self._cancel_text())
             return
-        log.error("job %s ended by an error of the executor", self.job_id, exc_info=error)
+        logger.error("job %s ended by an error of the executor", self.job_id, exc_info=error)
         self._close(format_exception(error))
 
     def _settle(self) -> None:
         """After the call: the job is over, or a thread or task of the block will end it."""
         if self._state is not RunState.RUNNING:
             return
-        if self._link.state is JobState.RUNNING:
+        if self._messenger.state is JobState.RUNNING:
             self._move(RunState.KEPT_ALIVE)  # before the second look: no end is missed
             self._end_if_cancelled()
-        if self._link.state is not JobState.RUNNING:
+        if self._messenger.state is not JobState.RUNNING:
             self._close()
 
     def _leave(self) -> None:
         """Clean up after the end; in whichever thread has sent it."""
         self._close_output()
-        self._home.bins.forget_job(self.job_id)
-        self._home.runtime.close_figures(self.job_id)
+        self._owner.bins.forget_job(self.job_id)
+        self._owner.runtime.close_figures(self.job_id)
         if self._state is RunState.KEPT_ALIVE:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._close)
+            call_on(self._loop, self._close)
 
     def _close(self, error: str = "the block ended without a result") -> None:
         """End the run, once; with the error if the block has sent no end itself."""
         if self._state is RunState.ENDED:
             return
-        if self._link.state is JobState.RUNNING:
+        if self._messenger.state is JobState.RUNNING:
             self._end(error=error)
         self._move(RunState.ENDED)
         self._context = _NO_CONTEXT  # it knows the job: without this, both wait for the garbage collector
@@ -311,7 +309,7 @@ class JobRun:
 
     def _load(self, key: tuple[str, str, str]) -> Call:
         call = self._callee.load()
-        self._home.runtime.note_kind(key, is_async=call.is_async)
+        self._owner.runtime.note_kind(key, is_async=call.is_async)
         return call
 
     def _load_or_call(self, key: tuple[str, str, str], inputs: BlockInputs) -> Call | None:
@@ -351,7 +349,7 @@ class JobRun:
         """Stay on the block loop, so that the tasks that will finish the job stay alive."""
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
-        self._link.on_finished(lambda: loop.call_soon_threadsafe(finished.set))
+        self._messenger.on_finished(lambda: loop.call_soon_threadsafe(finished.set))
         await finished.wait()
 
     def _conclude(self, result: Any, context: Context | SyncContext) -> None:
@@ -360,22 +358,22 @@ class JobRun:
         self._close_output()
         if result is KEEP_ALIVE:
             return
-        if self._link.state is JobState.FINISHED:
+        if self._messenger.state is JobState.FINISHED:
             if values:
-                self._link.warn("the block returned a result after it had finished; the result is ignored.")
+                self._messenger.warn("the block returned a result after it had finished; the result is ignored.")
             return
-        self._io.hold_until_end()  # one wake-up for the end of the block and that of its thread's work
+        self._owner.loop_calls.hold_until_end()  # one wake-up for the end of the block and that of its thread's work
         context.finish(result=values)
 
     def _fail(self, error: BaseException) -> None:
         """End the job with what its function raised."""
         self._close_output()
-        was_finished = self._link.state is JobState.FINISHED
+        was_finished = self._messenger.state is JobState.FINISHED
         text = self._error_text(error)
         self._end(error=text)
         is_cancellation = isinstance(error, asyncio.CancelledError) or self._cancel_reason is not None
         if was_finished and text is not None and not is_cancellation:
-            self._link.warn(f"the block failed after it had finished; the error is ignored: {text}")
+            self._messenger.warn(f"the block failed after it had finished; the error is ignored: {text}")
 
     def _error_text(self, error: BaseException) -> str | None:
         if isinstance(error, SystemExit):
@@ -405,61 +403,60 @@ class JobRun:
     def _end(self, *, error: str | None) -> None:
         if self._withdrawn:
             return
-        if self._link.finish(error=error) and error is not None and self._home.heal_children:
+        if self._messenger.finish(error=error) and error is not None and self._owner.heal_children:
             self._heal()
 
     def _heal(self) -> None:
         """Make today's engine forget a child that failed (protocol.md 3.9)."""
-        if self._link.identity.is_child:
+        if self._messenger.identity.is_child:
             message = BlockFinished(self.payload.session_id, self.job_id)
-            self._link.send(encode_message(message), Delivery.CONTROL)
+            self._messenger.send(encode_message(message), Delivery.CONTROL)
 
-    def _make_link(self, inputs: BlockInputs | None) -> JobMessenger:
-        payload, home = self.payload, self._home
+    def _make_messenger(self, inputs: BlockInputs | None) -> JobMessenger:
+        payload, owner = self.payload, self._owner
         stacks = payload.stacks if inputs is None else inputs.stacks
         block_path = None if inputs is None else inputs.block_path
         identity = JobIdentity(payload.session_id, payload.job_id, tuple(stacks), block_path)
         return JobMessenger(
             identity,
-            home.channel,
-            home.clock,
-            redact=home.redactor.redact,
-            blocking=home.runtime.workers.yielding,
+            owner.channel,
+            owner.sender,
+            owner.clock,
+            redactor=owner.redactor,
+            blocking=owner.runtime.workers.yielding,
         )
 
     def _parts(self, inputs: BlockInputs) -> ContextParts:
-        surroundings, store = self._home.surroundings(self.payload.identifier)
+        surroundings, store = self._owner.surroundings(self.payload.identifier)
         outputs_def = self.payload.outputs or {}
-        link = self._link
-        place = self._place(link, surroundings, store)
-        definitions = {handle: dict(one) for handle, one in outputs_def.items()}
-
-        undeclared = self._home.session.undeclared
+        messenger = self._messenger
+        place = self._place(messenger, surroundings, store)
+        undeclared = self._owner.session.undeclared
 
         def encode_output(handle: str, value: Any) -> bytes | None:
-            definition: Mapping[str, Any] | None = definitions.get(handle)
+            definition: Mapping[str, Any] | None = outputs_def.get(handle)
             if definition is None and undeclared is not None:
                 definition = undeclared(handle, value)
             return prepare_output(handle, value, definition, place)
 
         return ContextParts(
-            link=link,
+            messenger=messenger,
             inputs=self._resolve(inputs, surroundings, store),
             inputs_def=inputs.inputs_def or {},
             outputs_def=outputs_def,
             surroundings=surroundings,
             encoder=encode_output,
-            exchange=self._home.exchange,
-            declared=frozenset(definitions) if undeclared is None else _Everything(),
+            exchange=self._owner.exchange,
+            declared=frozenset(outputs_def) if undeclared is None else EVERY_HANDLE,
         )
 
-    def _place(self, link: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
+    def _place(self, messenger: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
         cache = None
-        if surroundings.pkg_data_dir and len(link.identity.stacks) == 1:
-            frame = link.identity.stacks[0]
+        if surroundings.pkg_data_dir and len(messenger.identity.stacks) == 1:
+            frame = messenger.identity.stacks[0]
             cache = FrameCache(surroundings.pkg_data_dir, flow=frame.flow, node_id=frame.node_id)
-        identity = link.identity
-        return OutputPlace(identity.session_id, identity.job_id, store, self._home.bins, link.warn, cache)
+        identity = messenger.identity
+        return OutputPlace(identity.session_id, identity.job_id, store, self._owner.bins, messenger.warn, cache)
 
     def _resolve(self, inputs: BlockInputs, surroundings: Surroundings, store: VarStore) -> dict[str, Any]:
         given = inputs.inputs
@@ -475,8 +472,8 @@ class JobRun:
             inputs_def=inputs.inputs_def,
             patches=patches,
             store=store,
-            secrets=self._home.secrets,
-            warn=self._link.warn,
-            redactor=self._home.redactor,
+            secrets=self._owner.secrets,
+            warn=self._messenger.warn,
+            redactor=self._owner.redactor,
             cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
         )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
 
-from oocana_async.channel.sender import Outbox
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.clock import Clock
 from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError
 from oocana_async.executor.child_events import ChildEvents
@@ -27,26 +26,12 @@ from oocana_async.wire.messages.dispatch import (
     decode_response,
     decode_service_payload,
 )
-from oocana_async.wire.messages.report import (
-    BlockErrorEvent,
-    FlowFinished,
-    SessionFinished,
-    SlotflowFinished,
-    SubflowBlockFinished,
-    decode_report,
-)
+from oocana_async.wire.messages.ends import EndKind, read_cancellation
 from oocana_async.wire.messages.session import RunBlock
 
 __all__ = ["JobTaker", "Router"]
 
-log = logging.getLogger(__name__)
-
-_ENDING = re.compile(rb'"type"\s*:\s*"(?:Flow|SubflowBlock|Slotflow|Session)Finished"|timeout after ')
-_NEVER_ENDS = tuple(
-    b'{"type":"%s' % kind for kind in (b"BlockStarted", b"BlockFinished", b"BlockOutput", b"BlockLog", b"BlockProgress")
-)
-"""How most events begin, at least those made by this package; none of them ends anything."""
-_TIMEOUT = re.compile(r"^(\S+) timeout after ")
+logger = logging.getLogger(__name__)
 
 
 class JobTaker(Protocol):
@@ -77,14 +62,14 @@ class Router:
     Args:
         session_id: messages of other sessions are not looked at.
         taker: gets the jobs.
-        outbox: where the requests for child blocks go.
+        channel: where the requests for child blocks go.
         clock: for the deadlines of requests.
     """
 
-    def __init__(self, session_id: str, taker: JobTaker, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, session_id: str, taker: JobTaker, channel: Channel, clock: Clock) -> None:
         self._session_id = session_id
         self._taker = taker
-        self._outbox = outbox
+        self._channel = channel
         self.pending = PendingRequests(clock)
         self._lock = threading.Lock()
         self.children = ChildEvents(session_id)
@@ -130,7 +115,7 @@ class Router:
                 self._service_block(decode_service_payload(payload))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._skipped += 1
-            log.warning("skipped a message on %s that cannot be read: %s", topic, error)
+            logger.warning("skipped a message on %s that cannot be read: %s", topic, error)
 
     def _block(self, payload: BlockPayload) -> None:
         if payload.session_id == self._session_id:
@@ -145,22 +130,16 @@ class Router:
     def _report(self, payload: bytes) -> None:
         if self.children:
             self.children.feed_report(payload)
-        if payload.startswith(_NEVER_ENDS) or _ENDING.search(payload) is None:
+        end = read_cancellation(payload)
+        if end is None or end.session_id != self._session_id:
             return
-        event = decode_report(payload)
-        if event is None or event.session_id != self._session_id:
-            return
-        match event:
-            case FlowFinished() | SubflowBlockFinished() | SlotflowFinished():
-                self._taker.flow_ended(event.job_id)
-            case SessionFinished() if event.job_id is msgspec.UNSET:
+        match end.kind:
+            case EndKind.FLOW:
+                self._taker.flow_ended(end.job_id)
+            case EndKind.SESSION:
                 self._taker.session_ended()
-            case BlockErrorEvent():
-                found = _TIMEOUT.match(event.error)
-                if found is not None and found[1] == event.job_id:
-                    self._taker.job_timed_out(event.job_id)
-            case _:
-                pass
+            case EndKind.TIMED_OUT_JOB:
+                self._taker.job_timed_out(end.job_id)
 
     # -- children -----------------------------------------------------------------------------------------------
 
@@ -176,13 +155,13 @@ class Router:
         stop = self.children.add(request.block_job_id, listener)
         topic = self.children.session_topic
         if topic is None:
-            self._outbox.append(message)
+            self._channel.append(message)
             return stop
 
         def refuse(reason: str) -> None:
             self.pending.fail(request.request_id, ClosedError(reason))
 
-        self._loop.call_soon_threadsafe(topic.start_nowait, lambda: self._outbox.append(message), refuse)
+        self._loop.call_soon_threadsafe(topic.start_nowait, lambda: self._channel.append(message), refuse)
         return stop
 
     def close(self, reason: str) -> None:

@@ -20,7 +20,7 @@ from oocana_async.preview.plots.hooks import PlotHooks, install_plot_hooks
 
 __all__ = ["Loader", "Runtime"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Loader(Protocol):
@@ -59,7 +59,7 @@ class Runtime:
         self.tee = tee
         self._files = ScriptletLoader()
         self.loader: Loader = loader or self._files
-        self._on_notice = on_notice or _log.warning
+        self._on_notice = on_notice or logger.warning
         self.loops = BlockLoops(
             max_threads=max_loops or max_threads,
             leftover_grace=leftover_grace,
@@ -115,18 +115,18 @@ class Runtime:
         """
         loops, workers = await asyncio.gather(self.loops.aclose(deadline), self.workers.aclose(deadline))
         for thread in loops + workers:
-            self._on_notice(f"thread {thread.name} did not end, it is at {thread.place}")
+            self._on_notice(f"thread {thread.name} did not end, it is at {thread.location}")
         self._installed.close()
 
     def _leftover(self, job_id: str, names: list[str]) -> None:
-        link = current_job.get()
+        messenger = current_job.get()
         text = f"tasks that the block did not await were cancelled: {', '.join(names)}"
         self._on_notice(f"job {job_id}: {text}")
-        if link is not None:
-            link.warn(text)
+        if messenger is not None:
+            messenger.warn(text)
 
     def _held(self, held: HeldLoop) -> None:
-        where = "" if held.place is None else f" at {held.place}"
+        where = "" if held.location is None else f" at {held.location}"
         self._on_notice(
             f"job {held.job_id or '?'} holds its event loop for {held.seconds:.1f} s{where} while {held.waiting} other"
             " jobs wait; use await, or a `def` function for code that blocks"

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 import msgspec
 
@@ -14,10 +14,14 @@ from oocana_async.errors import HandleError
 from oocana_async.handles.bin_files import safe_name, write_atomically
 
 __all__ = [
+    "COMPRESSION_OPTIONS_FILE",
     "CompressionMethod",
     "CompressionOptions",
     "FrameCache",
+    "SUPPORTED_COMPRESSION_METHODS",
     "cache_directory",
+    "compression_options",
+    "compression_suffix",
     "is_cacheable_frame",
     "read_frame",
     "setup_dataframe_serialization",
@@ -37,7 +41,9 @@ class _HasDataDir(Protocol):
     def pkg_data_dir(self) -> str: ...
 
 
-_OPTIONS_FILE = "__compression_options.json"
+COMPRESSION_OPTIONS_FILE = "__compression_options.json"
+"""Where a package keeps how its frames are compressed, in its `pkg_data_dir`."""
+SUPPORTED_COMPRESSION_METHODS: list[str] = list(get_args(CompressionMethod))
 _SUFFIXES: dict[str | None, str] = {
     None: ".pkl",
     "zip": ".zip",
@@ -50,26 +56,42 @@ _SUFFIXES: dict[str | None, str] = {
 _METHODS = {suffix: method for method, suffix in _SUFFIXES.items()}
 
 
-def setup_dataframe_serialization(context: _HasDataDir, compression_options: CompressionOptions | None = None) -> None:
+def setup_dataframe_serialization(context: _HasDataDir, compression: CompressionOptions | None = None) -> None:
     """Choose how data frames of this package are compressed when they are kept for the next run.
 
     Args:
         context: the block's context; the choice is stored in its `pkg_data_dir`.
-        compression_options: `{"method": M}`, M one of zip, gzip, bz2, zstd (needs `zstandard`), xz, tar; None
+        compression: `{"method": M}`, M one of zip, gzip, bz2, zstd (needs `zstandard`), xz, tar; None
             deletes the choice.
 
     Raises:
         ValueError: The method is unknown.
     """
-    path = Path(context.pkg_data_dir) / _OPTIONS_FILE
-    if compression_options is None:
+    path = Path(context.pkg_data_dir) / COMPRESSION_OPTIONS_FILE
+    if compression is None:
         path.unlink(missing_ok=True)
         return
-    method = compression_options.get("method")
+    method = compression.get("method")
     if method not in _SUFFIXES:
         raise ValueError(f"Unsupported compression method: {method}")
     content = json.dumps({"method": method})
     write_atomically(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+
+
+def compression_options(context: _HasDataDir) -> CompressionOptions | None:
+    """Give what `setup_dataframe_serialization` has chosen, None if that is nothing."""
+    try:
+        options = json.loads((Path(context.pkg_data_dir) / COMPRESSION_OPTIONS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    method = options.get("method") if isinstance(options, dict) else None
+    return {"method": method} if method in SUPPORTED_COMPRESSION_METHODS else None
+
+
+def compression_suffix(context: _HasDataDir) -> str:
+    """Give how the files of cached frames end under the compression that is chosen now."""
+    options = compression_options(context)
+    return _SUFFIXES[None if options is None else options["method"]]
 
 
 @functools.lru_cache(maxsize=64)
@@ -99,15 +121,7 @@ class FrameCache(msgspec.Struct, frozen=True):
     def path_of(self, handle: str) -> Path:
         """Give the file for a handle under the compression that is chosen now."""
         digest = hashlib.sha256(f"{self.flow}-{self.node_id}".encode()).hexdigest()
-        return cache_directory(self.pkg_data_dir) / digest / f"{safe_name(handle)}{_SUFFIXES[self._method()]}"
-
-    def _method(self) -> str | None:
-        try:
-            options = json.loads((Path(self.pkg_data_dir) / _OPTIONS_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        method = options.get("method") if isinstance(options, dict) else None
-        return method if isinstance(method, str) and method in _SUFFIXES else None
+        return cache_directory(self.pkg_data_dir) / digest / f"{safe_name(handle)}{compression_suffix(self)}"
 
     def write(self, handle: str, frame: Any) -> str:
         """Pickle a frame and return its path; when this returns the file is complete.

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from oocana_async.errors import HandleError
 from oocana_async.handles.bin_files import read_bin
 from oocana_async.handles.credentials import resolve_credential
-from oocana_async.handles.definitions import is_bin_value, is_var_value, media_type_of
+from oocana_async.handles.definitions import media_type_of, wrapped_type
 from oocana_async.handles.frame_cache import read_frame
 from oocana_async.handles.redaction import Redactor
 from oocana_async.handles.secrets import SecretResolver, SecretsFile, Warn
@@ -91,9 +91,10 @@ def _resolve_wrapper(
 ) -> Any:
     if media_type_of(definition) == "oomol/credential":
         return resolve_credential(value, handle=handle, warn=warn)
-    if is_var_value(value):
-        return _resolve_reference(handle, dict(value), definition, store, cache_dir, warn)
-    if is_bin_value(value):
+    kind = wrapped_type(value)
+    if kind == "oomol/var":
+        return _resolve_reference(handle, value, definition, store, cache_dir, warn)
+    if kind == "oomol/bin":
         return read_bin(value, handle=handle)
     return value
 

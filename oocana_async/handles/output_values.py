@@ -6,22 +6,30 @@ import inspect
 import io
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from oocana_async.errors import EncodingError
 from oocana_async.handles.bin_files import BinFiles, is_bytes_like
-from oocana_async.handles.definitions import media_type_of
+from oocana_async.handles.definitions import definition_of, media_type_of
 from oocana_async.handles.frame_cache import FrameCache, is_cacheable_frame
 from oocana_async.handles.secrets import Warn
-from oocana_async.handles.var_store import EXECUTOR_NAME, StoreKey, VarStore, wrap_var
+from oocana_async.handles.var_store import EXECUTOR_NAME, StoreKey, wrap_var
 from oocana_async.wire.encoding import encode
 
-__all__ = ["OutputPlace", "may_travel_by_reference", "prepare_output"]
+__all__ = ["OutputPlace", "define_output", "may_travel_by_reference", "prepare_output"]
 
 _BASIC = (int, float, str, bool)
 """Travels as plain JSON on `oomol/var` handles, too (protocol.md 5.2)."""
+
+
+class ReferenceStore(Protocol):
+    """Where objects are kept that travel by reference; `VarStore`, or the store of somebody who made a Context."""
+
+    def put(self, key: StoreKey, value: Any) -> dict[str, Any]:
+        """Keep an object and return the reference that finds it."""
+        ...
 
 
 class OutputPlace(msgspec.Struct, frozen=True):
@@ -38,7 +46,7 @@ class OutputPlace(msgspec.Struct, frozen=True):
 
     session_id: str
     job_id: str
-    store: VarStore
+    store: ReferenceStore
     bins: BinFiles
     warn: Warn
     cache: FrameCache | None = None
@@ -117,6 +125,18 @@ def may_travel_by_reference(value: Any) -> bool:
     if isinstance(value, io.IOBase) or (hasattr(value, "read") and hasattr(value, "close")):
         return False
     return not inspect.isroutine(value)
+
+
+def define_output(handle: str, value: Any) -> dict[str, Any]:
+    """Define an output handle so that a value can travel: bytes as a file, what is no JSON by reference."""
+    if is_bytes_like(value):
+        return definition_of(handle, "oomol/bin")
+    try:
+        encode(value)
+    except EncodingError as error:
+        if not error.where and may_travel_by_reference(value):
+            return definition_of(handle, "oomol/var")
+    return definition_of(handle)
 
 
 def _explained(handle: str, value: Any, error: EncodingError) -> EncodingError:

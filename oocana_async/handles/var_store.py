@@ -8,6 +8,7 @@ from typing import Any
 
 from oocana_async.errors import HandleError
 from oocana_async.handles.definitions import VarValueDict
+from oocana_async.handles.keyword_records import MISSING, keep
 
 __all__ = ["EXECUTOR_NAME", "StoreKey", "VarStore", "wrap_var"]
 
@@ -17,13 +18,16 @@ EXECUTOR_NAME = "python"
 
 @dataclass(frozen=True, init=False)
 class StoreKey:
-    """Names one output of one job; keys that do not belong to it are ignored.
+    """Names one output of one job; keywords that do not belong to it change nothing about that.
 
     Attributes:
         executor: language of the executor that holds the object.
         handle: the output handle.
         job_id: the job that made the object.
         session_id: the session of that job.
+
+    Raises:
+        ValueError: One of these is missing.
     """
 
     executor: str
@@ -31,9 +35,16 @@ class StoreKey:
     job_id: str
     session_id: str
 
-    def __init__(self, executor: str, handle: str, job_id: str, session_id: str, **_extra: Any) -> None:
-        for name, value in (("executor", executor), ("handle", handle), ("job_id", job_id), ("session_id", session_id)):
-            object.__setattr__(self, name, value)
+    def __init__(
+        self,
+        executor: str = MISSING,
+        handle: str = MISSING,
+        job_id: str = MISSING,
+        session_id: str = MISSING,
+        **unknown: Any,
+    ) -> None:
+        named = {"executor": executor, "handle": handle, "job_id": job_id, "session_id": session_id}
+        keep(self, named, unknown)
 
 
 def wrap_var(reference: dict[str, Any], *, serialize_path: str | None = None) -> VarValueDict:
@@ -42,17 +53,17 @@ def wrap_var(reference: dict[str, Any], *, serialize_path: str | None = None) ->
 
 
 class VarStore:
-    """Holds objects by reference for the life of their session; safe to use from any thread.
+    """Holds objects by reference; safe to use from any thread. Each scope of a session has a store, which ends with it.
 
     What is taken out is the very object that was put in. A second, different object of the same handle and job gets
     a reference of its own (`serial`), so that a slow consumer does not find the later object under the earlier
-    reference. Nothing is dropped before the session: any number of consumers may still hold a reference.
+    reference. Nothing is dropped before: any number of consumers may still hold a reference.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sessions: dict[str, dict[tuple[StoreKey, int], Any]] = {}
-        self._serials: dict[str, dict[StoreKey, int]] = {}
+        self._objects: dict[tuple[StoreKey, int], Any] = {}
+        self._serials: dict[StoreKey, int] = {}  # of the latest object of each key
 
     def put(self, key: StoreKey, value: Any) -> dict[str, Any]:
         """Keep an object and return the reference that finds it.
@@ -65,13 +76,11 @@ class VarStore:
             The `value` of the wrapper of protocol.md 5.2.
         """
         with self._lock:
-            objects = self._sessions.setdefault(key.session_id, {})
-            serials = self._serials.setdefault(key.session_id, {})
-            serial = serials.get(key, 0)
-            if serial == 0 or objects[key, serial] is not value:
+            serial = self._serials.get(key, 0)
+            if serial == 0 or self._objects[key, serial] is not value:
                 serial += 1
-                serials[key] = serial
-                objects[key, serial] = value
+                self._serials[key] = serial
+                self._objects[key, serial] = value
         reference = asdict(key)
         return reference if serial == 1 else {**reference, "serial": serial}
 
@@ -80,9 +89,8 @@ class VarStore:
         key = StoreKey(**reference)
         with self._lock:
             serial = _serial_of(reference)
-            self._sessions.setdefault(key.session_id, {})[key, serial] = value
-            serials = self._serials.setdefault(key.session_id, {})
-            serials[key] = max(serial, serials.get(key, 0))
+            self._objects[key, serial] = value
+            self._serials[key] = max(serial, self._serials.get(key, 0))
 
     def get(self, reference: dict[str, Any], *, handle: str = "") -> Any:
         """Give the object of a reference.
@@ -96,21 +104,13 @@ class VarStore:
         """
         key = StoreKey(**reference)
         with self._lock:
-            objects = self._sessions.get(key.session_id, {})
-            found = objects.get((key, _serial_of(reference)), _MISSING)
+            found = self._objects.get((key, _serial_of(reference)), _MISSING)
         if found is _MISSING:
             raise HandleError(_not_here(key, handle), handle=handle)
         return found
 
-    def drop_session(self, session_id: str) -> int:
-        """Let go of all objects of a session and return how many there were."""
-        with self._lock:
-            self._serials.pop(session_id, None)
-            return len(self._sessions.pop(session_id, {}))
-
     def __len__(self) -> int:
-        with self._lock:
-            return sum(map(len, self._sessions.values()))
+        return len(self._objects)
 
 
 _MISSING = object()

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from oocana_async.channel.bus import Bus, Overflow
-from oocana_async.channel.sender import Outbox
-from oocana_async.channel.throttle import Clock
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.clock import Clock
 from oocana_async.executor.core import Executor
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
+from oocana_async.handles.output_values import define_output
 from oocana_async.handles.secrets import SecretsFile
 from oocana_async.testing.answers import Answers, BlockAnswer, QueryAnswer
 from oocana_async.testing.recorder import Recorder
 from oocana_async.testing.stand_in import JobPlan, StandIn
 from oocana_async.testing.units import TargetPlace
-from oocana_async.testing.values import HandleDefs, Inputs, Values, define, define_output
+from oocana_async.testing.values import HandleDefs, Inputs, Values, define
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire import topics
 from oocana_async.wire.envelope import Outgoing
@@ -75,7 +76,7 @@ class Parts(NamedTuple):
     recorder: Recorder
 
 
-class _EveryMessageOutbox(Outbox):
+class _EveryMessageChannel(Channel):
     """Keeps progress that a busy executor would leave out for a newer one, so that records do not depend on speed."""
 
     def append_latest(self, key: str, message: Outgoing) -> None:
@@ -120,7 +121,7 @@ class Bench:
         transport = await stack.enter_async_context(MemoryTransport(bus))
         undeclared = define_output if self._outputs_def is None else None
         session = ExecutorSession(self._session_id, directory, undeclared=undeclared)
-        channel = _EveryMessageOutbox(transport)
+        channel = _EveryMessageChannel()
         executor = Executor(transport, session, runtime, clock=options.get("clock"), channel=channel)
         executor.secrets = self._secrets(stack, inputs)
         await executor.__aenter__()

@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable
 
-from oocana_async.channel.throttle import Timer
+from oocana_async.channel.clock import Timer
 
 __all__ = ["ManualClock"]
 

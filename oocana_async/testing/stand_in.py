@@ -11,9 +11,10 @@ from msgspec import Raw
 
 from oocana_async.channel.bus import Bus, BusMessage, BusSubscription
 from oocana_async.executor.loading.tracebacks import format_exception
+from oocana_async.handles.output_values import define_output
 from oocana_async.testing.answers import Answers, Child, NoAnswer, RefusedError
 from oocana_async.testing.recorder import Recorder
-from oocana_async.testing.values import Values, define_output
+from oocana_async.testing.values import Values
 from oocana_async.wire import topics
 from oocana_async.wire.encoding import encode
 from oocana_async.wire.messages import encode_message

@@ -12,13 +12,13 @@ from msgspec import Raw
 from oocana_async.errors import EncodingError, HandleError
 from oocana_async.handles.bin_files import BinFiles, is_bytes_like, read_bin
 from oocana_async.handles.credentials import CredentialInput
-from oocana_async.handles.definitions import is_bin_value, is_var_value, media_type_of
-from oocana_async.handles.output_values import OutputPlace, may_travel_by_reference, prepare_output
+from oocana_async.handles.definitions import definition_of, is_bin_value, is_var_value, media_type_of
+from oocana_async.handles.output_values import OutputPlace, prepare_output
 from oocana_async.handles.var_store import VarStore
 from oocana_async.wire.encoding import encode
 from oocana_async.wire.messages.shared import RawMap
 
-__all__ = ["Definitions", "HandleDefs", "Inputs", "Values", "define", "define_output"]
+__all__ = ["Definitions", "HandleDefs", "Inputs", "Values", "define"]
 
 HandleDefs: TypeAlias = Mapping[str, Mapping[str, Any]] | Iterable[str | Mapping[str, Any]]
 """Handle definitions: names, dicts with a key `handle`, or a mapping from handle to definition."""
@@ -44,34 +44,16 @@ def define(definitions: HandleDefs) -> Definitions:
     return {one["handle"]: one for one in made}
 
 
-def define_output(handle: str, value: Any) -> dict[str, Any]:
-    """Define an output handle so that a value can travel: bytes as bytes, what is no JSON by reference."""
-    if is_bytes_like(value):
-        return _definition(handle, "oomol/bin")
-    try:
-        encode(value)
-    except EncodingError as error:
-        if not error.where and may_travel_by_reference(value):
-            return _definition(handle, "oomol/var")
-    return _definition(handle, None)
-
-
 def _define_input(handle: str, value: Any) -> dict[str, Any]:
     if is_bytes_like(value):
-        return _definition(handle, "oomol/bin")
+        return definition_of(handle, "oomol/bin")
     if isinstance(value, CredentialInput):
-        return _definition(handle, "oomol/credential")
+        return definition_of(handle, "oomol/credential")
     try:
         encode(value)
     except EncodingError:
-        return _definition(handle, "oomol/var")
-    return _definition(handle, None)
-
-
-def _definition(handle: str, media_type: str | None) -> dict[str, Any]:
-    if media_type is None:
-        return {"handle": handle}
-    return {"handle": handle, "json_schema": {"contentMediaType": media_type}}
+        return definition_of(handle, "oomol/var")
+    return definition_of(handle, None)
 
 
 class Inputs:
@@ -176,6 +158,6 @@ class Values:
                 return self._store.get(plain["value"])
             if is_bin_value(plain):
                 return read_bin(plain, handle=Path(plain["value"]).name)
-        except (HandleError, TypeError):  # made elsewhere: handed through as it is
+        except (HandleError, TypeError, ValueError):  # made elsewhere: handed through as it is
             return plain
         return plain

@@ -82,7 +82,7 @@ async def test_publisher_waits_for_a_full_subscriber_until_it_reads() -> None:
     slow = bus.subscribe("a", limit=2, overflow=Overflow.WAIT)
     bus.publish_nowait("a", b"1")
     bus.publish_nowait("a", b"2")
-    publishing = asyncio.create_task(bus.publish("a", b"3"))
+    publishing = asyncio.create_task(bus.publish_many([BusMessage("a", b"3")]))
     await asyncio.sleep(0)
     assert slow.statistics().waiting == 2
     assert (await anext(slow)).payload == b"1"
@@ -94,7 +94,7 @@ async def test_cancelled_publisher_leaves_its_message_unpublished() -> None:
     bus = Bus()
     slow = bus.subscribe("a", limit=1, overflow=Overflow.WAIT)
     bus.publish_nowait("a", b"1")
-    publishing = asyncio.create_task(bus.publish("a", b"2"))
+    publishing = asyncio.create_task(bus.publish_many([BusMessage("a", b"2")]))
     await asyncio.sleep(0)
     publishing.cancel()
     await asyncio.wait([publishing])
@@ -105,7 +105,7 @@ async def test_closing_a_full_subscriber_lets_its_publisher_go() -> None:
     bus = Bus()
     slow = bus.subscribe("a", limit=1, overflow=Overflow.WAIT)
     bus.publish_nowait("a", b"1")
-    publishing = asyncio.create_task(bus.publish("a", b"2"))
+    publishing = asyncio.create_task(bus.publish_many([BusMessage("a", b"2")]))
     await asyncio.sleep(0)
     slow.close()
     await publishing

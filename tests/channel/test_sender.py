@@ -1,20 +1,21 @@
-"""The channel between producers and the transport: order, marks, coalescing, flushing, the end and failures."""
+"""The sender between channel and transport: batches, turns for others, flushing, the end and failures."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.sender import Sender
 from oocana_async.errors import ClosedError, PacketTooLargeError, StateError, TransportError
 from oocana_async.wire.envelope import Delivery, Outgoing
-from tests.context.bench import GateTransport, broken
+from tests.channel.gate import GateTransport, broken, draining, until
 
 pytestmark = pytest.mark.anyio
 
@@ -33,9 +34,9 @@ async def in_thread(call: Callable[[], object]) -> None:
 
 async def test_messages_arrive_in_the_order_of_their_calls() -> None:
     transport = GateTransport()
-    async with Outbox(transport) as outbox:
+    async with draining(transport) as (channel, _):
         for number in range(3000):
-            outbox.append(message(number))
+            channel.append(message(number))
     assert sent(transport) == [str(number) for number in range(3000)]
 
 
@@ -45,12 +46,12 @@ def test_each_thread_keeps_its_order(counts: list[int]) -> None:
     transport = GateTransport()
 
     async def run() -> None:
-        async with Outbox(transport, high_water_messages=20) as outbox:
+        async with draining(transport, high_water_messages=20) as (channel, _):
 
             def produce(name: int, count: int) -> None:
                 for number in range(count):
-                    outbox.append(message(f"{name}:{number}"))
-                    outbox.wait_for_room_blocking()
+                    channel.append(message(f"{name}:{number}"))
+                    channel.wait_for_room_blocking()
 
             await asyncio.gather(*(in_thread(lambda n=n, c=c: produce(n, c)) for n, c in enumerate(counts)))  # type: ignore[misc]
 
@@ -63,57 +64,42 @@ def test_each_thread_keeps_its_order(counts: list[int]) -> None:
 
 async def test_many_messages_travel_in_few_batches() -> None:
     transport = GateTransport()
-    async with Outbox(transport) as outbox:
+    async with draining(transport) as (channel, _):
         for number in range(2000):
-            outbox.append(message(number))
+            channel.append(message(number))
     assert len(transport.batches) <= 3
+
+
+async def test_others_on_the_loop_have_their_turn_between_batches() -> None:
+    transport, seen = GateTransport(), set[int]()
+
+    async def read() -> None:
+        while len(transport.taken) < 4000:
+            seen.add(len(transport.taken))
+            await asyncio.sleep(0)
+
+    async with draining(transport) as (channel, _):
+        for number in range(4000):
+            channel.append(message(number))
+        await read()
+    assert len(seen) >= len(transport.batches) > 1
 
 
 async def test_messages_from_before_the_start_are_sent() -> None:
     transport = GateTransport()
-    outbox = Outbox(transport)
-    outbox.append(message("early"))
-    async with outbox:
+    channel = Channel()
+    channel.append(message("early"))
+    async with Sender(channel, transport):
         pass
     assert sent(transport) == ["early"]
 
 
-async def test_only_the_latest_of_a_key_is_sent_at_its_own_place() -> None:
-    transport = GateTransport()
-    outbox = Outbox(transport)
-    outbox.append_latest("progress", message("p1"))
-    outbox.append(message("a"))
-    outbox.append_latest("progress", message("p2"))
-    outbox.append_latest("other", message("o"))
-    async with outbox:
-        pass
-    assert sent(transport) == ["a", "p2", "o"]
-    assert outbox.statistics().coalesced == 1
-
-
-async def test_latest_is_sent_again_after_the_one_before_it_has_gone() -> None:
-    transport = GateTransport()
-    async with Outbox(transport) as outbox:
-        for text in ("p1", "p2"):
-            outbox.append_latest("progress", message(text))
-            await outbox.flush()
-    assert sent(transport) == ["p1", "p2"]
-
-
-@pytest.mark.parametrize(("count", "size", "congested"), [(3, 0, False), (4, 0, True), (1, 600, True)])
-async def test_channel_is_congested_above_its_marks(count: int, size: int, congested: bool) -> None:
-    outbox = Outbox(GateTransport(), high_water_messages=3, high_water_bytes=700)
-    for number in range(count):
-        outbox.append(message(number, size))
-    assert outbox.congested is congested
-
-
 async def test_task_waits_above_the_mark_until_the_sender_has_come_down() -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport, high_water_messages=4) as outbox:
+    async with draining(transport, high_water_messages=4) as (channel, _):
         for number in range(5):
-            outbox.append(message(number))
-        waiting = asyncio.create_task(outbox.wait_for_room())
+            channel.append(message(number))
+        waiting = asyncio.create_task(channel.wait_for_room())
         await transport.reached.wait()
         assert not waiting.done()
         transport.open()
@@ -123,21 +109,21 @@ async def test_task_waits_above_the_mark_until_the_sender_has_come_down() -> Non
 
 async def test_thread_waits_above_the_mark_and_may_give_up() -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport, high_water_messages=1) as outbox:
+    async with draining(transport, high_water_messages=1) as (channel, _):
         for number in range(2):
-            outbox.append(message(number))
-        assert await asyncio.to_thread(outbox.wait_for_room_blocking, 0.01) is False
-        waiting = asyncio.create_task(asyncio.to_thread(outbox.wait_for_room_blocking))
+            channel.append(message(number))
+        assert await asyncio.to_thread(channel.wait_for_room_blocking, 0) is False
+        waiting = asyncio.create_task(asyncio.to_thread(channel.wait_for_room_blocking))
         transport.open()
         assert await waiting is True
 
 
 async def test_tasks_of_another_loop_may_wait() -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport, high_water_messages=1) as outbox:
-        outbox.append(message(1))
-        outbox.append(message(2))
-        waiting = asyncio.create_task(in_thread(lambda: asyncio.run(outbox.wait_for_room())))
+    async with draining(transport, high_water_messages=1) as (channel, _):
+        channel.append(message(1))
+        channel.append(message(2))
+        waiting = asyncio.create_task(in_thread(lambda: asyncio.run(channel.wait_for_room())))
         await transport.reached.wait()
         transport.open()
         await waiting
@@ -145,10 +131,10 @@ async def test_tasks_of_another_loop_may_wait() -> None:
 
 async def test_cancelling_a_wait_withdraws_nothing() -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport, high_water_messages=1) as outbox:
-        outbox.append(message(1))
-        outbox.append(message(2))
-        waiting = asyncio.create_task(outbox.wait_for_room())
+    async with draining(transport, high_water_messages=1) as (channel, _):
+        channel.append(message(1))
+        channel.append(message(2))
+        waiting = asyncio.create_task(channel.wait_for_room())
         await transport.reached.wait()
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -156,39 +142,19 @@ async def test_cancelling_a_wait_withdraws_nothing() -> None:
     assert sent(transport) == ["1", "2"]
 
 
-async def test_hard_limit_blocks_a_thread_that_does_not_wait() -> None:
-    transport = GateTransport(is_open=False)
-    async with Outbox(transport, hard_limit_bytes=10_000) as outbox:
-        appended: list[int] = []
-
-        def produce() -> None:
-            for number in range(50):
-                outbox.append(message(number, 1000))
-                appended.append(number)
-
-        producing = asyncio.create_task(in_thread(produce))
-        while outbox.statistics().blocked == 0:
-            await asyncio.sleep(0.001)
-        assert len(appended) < 12
-        assert outbox.statistics().waiting_bytes < 12_000
-        transport.open()
-        await producing
-    assert len(transport.taken) == 50
-
-
 async def test_hard_limit_never_blocks_the_senders_own_thread() -> None:
-    async with Outbox(transport := GateTransport(), hard_limit_bytes=1000) as outbox:
+    async with draining(transport := GateTransport(), hard_limit_bytes=1000) as (channel, _):
         for number in range(50):
-            outbox.append(message(number, 1000))
-        assert outbox.wait_for_room_blocking() is True
+            channel.append(message(number, 1000))
+        assert channel.wait_for_room_blocking() is True
     assert len(transport.taken) == 50
 
 
 async def test_flush_returns_when_the_transport_has_acknowledged() -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport) as outbox:
-        outbox.append(message(1))
-        flushing = asyncio.create_task(outbox.flush())
+    async with draining(transport) as (channel, sender):
+        channel.append(message(1))
+        flushing = asyncio.create_task(sender.flush())
         await transport.reached.wait()
         assert not flushing.done()
         transport.open()
@@ -198,95 +164,147 @@ async def test_flush_returns_when_the_transport_has_acknowledged() -> None:
 
 async def test_flush_waits_for_the_last_message_also_when_later_ones_were_replaced() -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport) as outbox:
-        outbox.append(message("first"))
+    async with draining(transport) as (channel, sender):
+        channel.append(message("first"))
         await transport.reached.wait()
-        outbox.append(message("last"))
-        flushing = asyncio.create_task(outbox.flush())
+        channel.append(message("last"))
+        flushing = asyncio.create_task(sender.flush())
         await asyncio.sleep(0)
         for number in range(3):
-            outbox.append_latest("progress", message(number))
+            channel.append_latest("progress", message(number))
         transport.open()
         await flushing
         assert "last" in sent(transport)
 
 
+class OneByOne(GateTransport):
+    """Shuts its gate behind each batch."""
+
+    async def publish(self, batch: Sequence[Outgoing]) -> None:
+        await super().publish(batch)
+        self.shut()
+
+
+async def test_flush_waits_for_the_batch_of_its_last_message() -> None:
+    transport = OneByOne(is_open=False)
+    async with draining(transport) as (channel, sender):
+        for number in range(1500):
+            channel.append(message(number))
+        flushing = asyncio.create_task(sender.flush())
+        await transport.reached.wait()
+        transport.open()
+        await until(lambda: len(transport.batches) == 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not flushing.done()
+        transport.open()
+        await flushing
+        assert len(transport.taken) == 1500
+
+
+async def test_time_out_of_the_transport_is_not_the_one_of_the_caller() -> None:
+    class Slow(GateTransport):
+        async def flush(self) -> None:
+            raise TimeoutError("the broker is slow")
+
+    async with Sender(Channel(), transport := Slow()) as sender:
+        with pytest.raises(TimeoutError, match="the broker is slow"):
+            await asyncio.to_thread(sender.flush_blocking, 5)
+    assert transport.taken == []
+
+
 async def test_thread_may_flush_and_give_up() -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport) as outbox:
-        outbox.append(message(1))
-        assert await asyncio.to_thread(outbox.flush_blocking, 0.01) is False
+    async with draining(transport) as (channel, sender):
+        channel.append(message(1))
+        assert await asyncio.to_thread(sender.flush_blocking, 0) is False
         transport.open()
-        assert await asyncio.to_thread(outbox.flush_blocking) is True
+        assert await asyncio.to_thread(sender.flush_blocking) is True
         assert sent(transport) == ["1"]
 
 
 async def test_another_loop_may_flush() -> None:
-    async with Outbox(transport := GateTransport()) as outbox:
-        outbox.append(message(1))
-        await in_thread(lambda: asyncio.run(outbox.flush()))
+    async with draining(transport := GateTransport()) as (channel, sender):
+        channel.append(message(1))
+        await in_thread(lambda: asyncio.run(sender.flush()))
         assert sent(transport) == ["1"]
 
 
 async def test_senders_own_thread_cannot_block_until_the_sender_is_done() -> None:
-    async with Outbox(GateTransport()) as outbox:
+    async with draining(GateTransport()) as (_, sender):
         with pytest.raises(StateError, match="await flush"):
-            outbox.flush_blocking()
+            sender.flush_blocking()
 
 
 async def test_flush_before_the_start_is_refused() -> None:
     with pytest.raises(ClosedError, match="has not been opened"):
-        await Outbox(GateTransport()).flush()
+        await Sender(Channel(), GateTransport()).flush()
 
 
 async def test_closing_sends_what_is_queued_and_may_happen_twice() -> None:
     transport = GateTransport()
-    outbox = await Outbox(transport).__aenter__()
-    outbox.append(message(1))
-    await outbox.aclose()
-    await outbox.aclose()
-    assert (sent(transport), transport.flushes, outbox.statistics().state) == (["1"], 1, "closed")
+    channel = Channel()
+    sender = await Sender(channel, transport).__aenter__()
+    channel.append(message(1))
+    await sender.aclose()
+    await sender.aclose()
+    assert (sent(transport), transport.flushes, sender.statistics().state) == (["1"], 1, "closed")
 
 
 async def test_message_after_the_end_is_dropped_and_counted() -> None:
     transport = GateTransport()
-    async with Outbox(transport) as outbox:
+    async with draining(transport) as (channel, sender):
         pass
-    outbox.append(message(1))
-    outbox.append_latest("progress", message(2))
-    await outbox.flush()
-    assert outbox.flush_blocking() is True
-    assert (sent(transport), outbox.statistics().dropped, outbox.statistics().waiting) == ([], 2, 0)
+    channel.append(message(1))
+    channel.append_latest("progress", message(2))
+    await sender.flush()
+    assert sender.flush_blocking() is True
+    assert (sent(transport), channel.statistics().refused, channel.statistics().waiting) == ([], 2, 0)
+
+
+async def test_message_that_comes_while_the_sender_closes_is_refused() -> None:
+    transport = GateTransport(is_open=False)
+    channel = Channel()
+    sender = await Sender(channel, transport).__aenter__()
+    channel.append(message("early"))
+    closing = asyncio.create_task(sender.aclose())
+    await transport.reached.wait()
+    channel.append(message("late"))
+    transport.open()
+    await closing
+    assert (sent(transport), channel.statistics().refused) == (["early"], 1)
 
 
 async def test_opening_twice_is_refused_with_both_states() -> None:
-    async with Outbox(GateTransport()) as outbox:
-        with pytest.raises(StateError, match="that is open cannot become open"):
-            await outbox.__aenter__()
+    async with draining(GateTransport()) as (_, sender):
+        with pytest.raises(StateError, match="that is open cannot become open, only closing or broken"):
+            await sender.__aenter__()
 
 
 async def test_cancelled_close_drops_what_is_queued() -> None:
     transport = GateTransport(is_open=False)
-    outbox = await Outbox(transport).__aenter__()
-    outbox.append(message(1))
-    closing = asyncio.create_task(outbox.aclose())
+    channel = Channel()
+    sender = await Sender(channel, transport).__aenter__()
+    channel.append(message(1))
+    closing = asyncio.create_task(sender.aclose())
     await transport.reached.wait()
     closing.cancel()
     await asyncio.wait([closing])
-    await outbox.aclose()
-    assert (sent(transport), outbox.statistics().dropped) == ([], 1)
+    await sender.aclose()
+    assert (sent(transport), sender.statistics().lost) == ([], 1)
 
 
 async def test_failure_reaches_everybody_who_waits() -> None:
     transport = GateTransport(is_open=False)
-    outbox = await Outbox(transport, high_water_messages=1).__aenter__()
+    channel = Channel(high_water_messages=1)
+    sender = await Sender(channel, transport).__aenter__()
     for number in range(2):
-        outbox.append(message(number))
+        channel.append(message(number))
     waits = [
-        asyncio.create_task(outbox.wait_for_room()),
-        asyncio.create_task(outbox.flush()),
-        asyncio.create_task(asyncio.to_thread(outbox.wait_for_room_blocking)),
-        asyncio.create_task(asyncio.to_thread(outbox.flush_blocking)),
+        asyncio.create_task(channel.wait_for_room()),
+        asyncio.create_task(sender.flush()),
+        asyncio.create_task(asyncio.to_thread(channel.wait_for_room_blocking)),
+        asyncio.create_task(asyncio.to_thread(sender.flush_blocking)),
     ]
     await transport.reached.wait()
     transport.failure = broken("gone for good")
@@ -294,80 +312,85 @@ async def test_failure_reaches_everybody_who_waits() -> None:
     for error in await asyncio.gather(*waits, return_exceptions=True):
         assert isinstance(error, TransportError)
         assert "gone for good" in str(error)
-    await outbox.aclose()
+    await sender.aclose()
 
 
 async def test_after_a_failure_messages_are_dropped_and_who_waits_hears_of_it() -> None:
     transport = GateTransport()
     transport.failure = broken()
-    outbox = await Outbox(transport).__aenter__()
-    outbox.append(message(1))
+    channel = Channel()
+    sender = await Sender(channel, transport).__aenter__()
+    channel.append(message(1))
     with pytest.raises(TransportError):
-        await outbox.flush()
-    outbox.append(message(2))
-    assert outbox.congested
+        await sender.flush()
+    channel.append(message(2))
+    assert channel.congested
     with pytest.raises(TransportError, match="gone"):
-        await outbox.wait_for_room()
-    assert (outbox.statistics().dropped, outbox.statistics().waiting, str(outbox.failure)) == (2, 0, "gone")
-    await outbox.aclose()
-    assert outbox.statistics().state == "closed"
+        await channel.wait_for_room()
+    found = channel.statistics()
+    assert (sender.statistics().lost, found.refused, found.waiting, str(channel.failure)) == (1, 1, 0, "gone")
+    await sender.aclose()
+    assert sender.statistics().state == "closed"
 
 
 async def test_failure_releases_a_thread_at_the_hard_limit() -> None:
     transport = GateTransport(is_open=False)
-    outbox = await Outbox(transport, hard_limit_bytes=1000).__aenter__()
+    channel = Channel(hard_limit_bytes=1000)
+    sender = await Sender(channel, transport).__aenter__()
 
     def produce() -> None:
         for _ in range(5):
-            outbox.append(message(1, 900))
+            channel.append(message(1, 900))
 
     producing = asyncio.create_task(in_thread(produce))
-    while outbox.statistics().blocked == 0:
-        await asyncio.sleep(0.001)
+    await until(lambda: channel.statistics().blocked > 0)
     transport.failure = broken()
     transport.open()
     await producing
-    await outbox.aclose()
+    await sender.aclose()
 
 
 async def test_error_of_another_kind_ends_the_sender_as_a_transport_error(caplog: pytest.LogCaptureFixture) -> None:
     transport = GateTransport()
     transport.failure = ZeroDivisionError("a bug")
-    outbox = await Outbox(transport).__aenter__()
-    outbox.append(message(1))
+    channel = Channel()
+    sender = await Sender(channel, transport).__aenter__()
+    channel.append(message(1))
     with pytest.raises(TransportError, match="ZeroDivisionError: a bug"):
-        await outbox.flush()
-    await outbox.aclose()
+        await sender.flush()
+    await sender.aclose()
     assert "the sender stopped" in caplog.text
 
 
 async def test_message_that_is_too_large_is_dropped_alone(caplog: pytest.LogCaptureFixture) -> None:
     transport = GateTransport()
-    async with Outbox(transport) as outbox:
+    async with draining(transport) as (channel, sender):
         transport.failure = PacketTooLargeError("too large", size=9, limit=1)
-        outbox.append(message(1))
-        await outbox.flush()
+        channel.append(message(1))
+        await sender.flush()
         transport.failure = None
-        outbox.append(message(2))
-    assert (sent(transport), outbox.statistics().dropped) == (["2"], 1)
+        channel.append(message(2))
+    assert (sent(transport), sender.statistics().lost) == (["2"], 1)
     assert "too large" in caplog.text
 
 
 async def test_statistics_add_up_while_messages_wait() -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport) as outbox:
+    async with draining(transport) as (channel, sender):
         for number in itertools.islice(itertools.count(), 3):
-            outbox.append(message(number, 100))
+            channel.append(message(number, 100))
         await transport.reached.wait()
-        found = outbox.statistics()
-        assert (found.appended, found.sent, found.waiting, found.waiting_bytes) == (3, 0, 3, 3 * 228)
+        found = channel.statistics()
+        assert (found.appended, found.waiting, found.waiting_bytes) == (3, 3, 3 * 228)
+        assert sender.statistics() == ("open", 0, 0)
         transport.open()
-    assert outbox.statistics()[:7] == ("closed", 3, 3, 0, 0, 0, 0)
+    assert channel.statistics() == (3, 0, 0, 0, 0, False, 0)
+    assert sender.statistics() == ("closed", 3, 0)
 
 
 async def test_sender_is_a_named_task_and_leaves_nothing_behind() -> None:
     before = threading.active_count()
-    async with Outbox(GateTransport()):
-        assert "oocana-outbox-sender" in {task.get_name() for task in asyncio.all_tasks()}
-    assert "oocana-outbox-sender" not in {task.get_name() for task in asyncio.all_tasks()}
+    async with Sender(Channel(), GateTransport()):
+        assert "oocana-sender" in {task.get_name() for task in asyncio.all_tasks()}
+    assert "oocana-sender" not in {task.get_name() for task in asyncio.all_tasks()}
     assert threading.active_count() == before

@@ -1,16 +1,12 @@
-"""Leading and trailing throttle: the figure of the API page, flushing, the loop's own clock."""
+"""Leading and trailing throttle: the figure of the API page, flushing, the end."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from collections.abc import Callable
 
-import pytest
-
-from oocana_async.channel.throttle import LoopClock, Throttle
+from oocana_async.channel.clock import Timer
+from oocana_async.channel.throttle import Throttle
 from oocana_async.testing.clock import ManualClock
-
-pytestmark = pytest.mark.anyio
 
 
 def make() -> tuple[Throttle[int], ManualClock, list[int]]:
@@ -63,26 +59,65 @@ def test_closing_flushes_and_drops_what_comes_later() -> None:
     assert passed == [1, 2]
 
 
-async def test_clock_of_a_loop_takes_timers_from_other_threads() -> None:
-    fired: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    clock = LoopClock(asyncio.get_running_loop())
-    await asyncio.to_thread(clock.call_later, 0.001, lambda: fired.set_result(threading.get_ident()))
-    assert await asyncio.wait_for(fired, 5) == threading.get_ident()
+def test_flush_starts_a_new_interval() -> None:
+    throttle, clock, passed = make()
+    throttle.offer(1)
+    clock.advance(0.1)
+    throttle.offer(2)
+    throttle.flush()
+    clock.advance(0.05)
+    throttle.offer(3)
+    clock.advance(0.24)
+    assert passed == [1, 2]
+    clock.advance(0.01)
+    assert passed == [1, 2, 3]
 
 
-async def test_cancelled_timer_does_not_fire() -> None:
-    fired: list[int] = []
-    done = asyncio.Event()
-    clock = LoopClock(asyncio.get_running_loop())
-    timer = clock.call_later(0.001, lambda: fired.append(1))
-    timer.cancel()
-    clock.call_later(0.002, done.set)
-    await asyncio.wait_for(done.wait(), 5)
-    assert fired == []
+def test_flush_leaves_no_timer_behind() -> None:
+    throttle, clock, _ = make()
+    for call in (1, 2):
+        throttle.offer(call)
+    throttle.flush()
+    assert clock.waiting == 0
 
 
-def test_clock_of_a_closed_loop_is_harmless() -> None:
-    loop = asyncio.new_event_loop()
-    clock = LoopClock(loop)
-    loop.close()
-    clock.call_later(0, lambda: None).cancel()
+class TimersByHand(ManualClock):
+    """A clock whose timers come when the test says so, cancelled or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.due: list[Callable[[], object]] = []
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        self.due.append(callback)
+        return super().call_later(delay, callback)
+
+
+def test_timer_that_was_due_while_another_thread_flushed_passes_nothing() -> None:
+    passed: list[int] = []
+    clock = TimersByHand()
+    throttle = Throttle(passed.append, 0.3, clock)
+    for call in (1, 2):
+        throttle.offer(call)
+    throttle.flush()
+    throttle.offer(3)
+    old, new = clock.due
+    old()
+    assert passed == [1, 2]
+    new()
+    assert passed == [1, 2, 3]
+
+
+def test_value_offered_by_whoever_takes_one_is_held_back() -> None:
+    clock, passed = ManualClock(), list[int]()
+
+    def take(value: int) -> None:
+        passed.append(value)
+        if value == 1:
+            throttle.offer(2)
+
+    throttle = Throttle(take, 0.3, clock)
+    throttle.offer(1)
+    assert passed == [1]
+    clock.advance(0.3)
+    assert passed == [1, 2]

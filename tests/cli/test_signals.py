@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -42,6 +43,19 @@ def test_second_signal_ends_a_clean_up_that_hangs() -> None:
         finally:
             os.kill(os.getpid(), signal.SIGINT)
             await asyncio.Event().wait()
+
+    with Signals() as signals, pytest.raises(KeyboardInterrupt):
+        signals.run(stubborn())
+
+
+def test_second_signal_begins_no_clean_up_that_could_hang() -> None:
+    async def stubborn() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
 
     with Signals() as signals, pytest.raises(KeyboardInterrupt):
         signals.run(stubborn())

@@ -30,7 +30,7 @@ from oocana_async.errors import (
 )
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.blocking import BlockingClient
-from oocana_async.transport.mqtt.link import Patience
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
 if TYPE_CHECKING:
     from tests.conftest import MosquittoBroker
@@ -80,7 +80,7 @@ def publish_bytes(broker: MosquittoBroker, topic: str, *bodies: bytes) -> None:
         client_id="raw",
         deliver=lambda _topic, _payload: None,
         on_cut=lambda _error: None,
-        patience=Patience(),
+        timeouts=ConnectTimeouts(),
         logger=logging.getLogger(__name__),
     )
     client.open()
@@ -473,7 +473,7 @@ def test_broker_knows_the_client_by_its_id(connect: Callable[..., Mainframe], br
 
 
 def test_broker_that_is_not_there_is_an_error() -> None:
-    mainframe = Mainframe("127.0.0.1:1", patience=Patience(first=0.1))
+    mainframe = Mainframe("127.0.0.1:1", timeouts=ConnectTimeouts(first=0.1))
     with pytest.raises(ConnectionLostError, match="cannot reach the broker"):
         mainframe.connect()
     with pytest.raises(ClosedError):
@@ -535,7 +535,7 @@ def test_subscriptions_survive_a_restart_of_the_broker(
 def test_broker_that_is_gone_for_good_ends_everything(
     connect: Callable[..., Mainframe], broker: MosquittoBroker, pool: ThreadPoolExecutor
 ) -> None:
-    mainframe = connect(patience=Patience(again=0.2))
+    mainframe = connect(timeouts=ConnectTimeouts(again=0.2))
     looping = pool.submit(mainframe.loop)
     waiting = wait_for_inputs(mainframe, mainframe, pool)
     broker.stop()
@@ -564,7 +564,7 @@ def test_script_that_forgets_to_disconnect_ends(broker: MosquittoBroker) -> None
 def test_importing_the_class_starts_nothing_and_is_light() -> None:
     code = (
         "import sys, threading, oocana_async.compat\n"
-        "print([name for name in ('aiomqtt', 'paho', 'pandas', 'oocana_async.transport.mqtt.lane')"
+        "print([name for name in ('aiomqtt', 'paho', 'pandas', 'oocana_async.transport.mqtt.publishing')"
         " if name in sys.modules],"
         " threading.active_count())"
     )

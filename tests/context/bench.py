@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from oocana_async.channel.bus import Bus
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.sender import Sender
 from oocana_async.context import Context, ContextParts
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import PendingRequests
 from oocana_async.context.sync import SyncContext
-from oocana_async.errors import TransportError
+from oocana_async.handles import Redactor
 from oocana_async.testing.clock import ManualClock
-from oocana_async.transport.base import Subscription, Transport
+from oocana_async.transport.base import Subscription
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire.encoding import encode
 from oocana_async.wire.envelope import Outgoing
@@ -28,62 +28,19 @@ from oocana_async.wire.messages.shared import StackFrame
 STACK = StackFrame("F1", "/w/flows/main/flow.oo.yaml", "resize")
 
 
-class GateTransport(Transport):
-    """Records what it is given; holds batches back while its gate is shut, and can break."""
-
-    def __init__(self, *, is_open: bool = True) -> None:
-        self.taken: list[Outgoing] = []
-        self.batches: list[int] = []
-        self.flushes = 0
-        self.failure: Exception | None = None
-        self.reached = asyncio.Event()
-        self._gate = asyncio.Event()
-        if is_open:
-            self._gate.set()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    def open(self) -> None:
-        self._gate.set()
-
-    def shut(self) -> None:
-        self._gate.clear()
-
-    async def publish(self, batch: Sequence[Outgoing]) -> None:
-        self.reached.set()
-        await self._gate.wait()
-        if self.failure is not None:
-            raise self.failure
-        self.taken.extend(batch)
-        self.batches.append(len(batch))
-
-    async def subscribe(self, *filters: str) -> Subscription:
-        raise NotImplementedError
-
-    async def flush(self) -> None:
-        self.flushes += 1
-
-    async def aclose(self) -> None:
-        return
-
-    def statistics(self) -> Mapping[str, Any]:
-        return {}
-
-
 class Exchange:
     """Answers of an engine, given by the test."""
 
-    def __init__(self, outbox: Outbox, clock: ManualClock) -> None:
+    def __init__(self, channel: Channel, clock: ManualClock) -> None:
         self.pending = PendingRequests(clock)
         self.listeners: dict[str, Callable[[ReportEvent], object]] = {}
-        self._outbox = outbox
+        self._channel = channel
 
     def start_child(
         self, message: Outgoing, request: RunBlock, listener: Callable[[ReportEvent], object]
     ) -> Callable[[], object]:
         self.listeners[request.block_job_id] = listener
-        self._outbox.append(message)
+        self._channel.append(message)
         return lambda: self.listeners.pop(request.block_job_id, None)
 
     def answer(self, request: Mapping[str, Any], result: Any = None, error: str | None = None) -> bool:
@@ -94,26 +51,24 @@ class Exchange:
 class Bench:
     """One job over the memory transport."""
 
-    def __init__(self, outbox: Outbox, sent: Subscription) -> None:
-        self.outbox = outbox
+    def __init__(self, channel: Channel, sender: Sender, sent: Subscription) -> None:
+        self.channel = channel
+        self.sender = sender
         self.clock = ManualClock()
-        self.exchange = Exchange(outbox, self.clock)
+        self.exchange = Exchange(channel, self.clock)
         self.loop_thread = threading.get_ident()
-        self.secret: str | None = None
-        self.link = self.new_link()
+        self.redactor = Redactor()
+        self.messenger = self.new_messenger()
         self._sent = sent
         self._received: list[tuple[str, dict[str, Any]]] = []
 
-    def new_link(self, stacks: Iterable[StackFrame] = (STACK,)) -> JobMessenger:
+    def new_messenger(self, stacks: Iterable[StackFrame] = (STACK,)) -> JobMessenger:
         identity = JobIdentity("S1", "J1", tuple(stacks), "/w/tasks/resize/task.oo.yaml")
-        return JobMessenger(identity, self.outbox, self.clock, redact=self._redact)
-
-    def _redact(self, text: str) -> str:
-        return text if self.secret is None else text.replace(self.secret, "***")
+        return JobMessenger(identity, self.channel, self.sender, self.clock, redactor=self.redactor)
 
     def parts(self, *handles: str, variables: Mapping[str, str] | None = None) -> ContextParts:
         return ContextParts(
-            link=self.link,
+            messenger=self.messenger,
             inputs={"width": 640},
             inputs_def={"width": {"handle": "width"}},
             outputs_def={handle: {"handle": handle} for handle in handles},
@@ -131,7 +86,7 @@ class Bench:
 
     async def messages(self, *types: str) -> list[dict[str, Any]]:
         """Return what the job has sent so far, all of it or messages of some types, in order."""
-        await self.outbox.flush()
+        await self.sender.flush()
         self._received += [(one.topic, json.loads(one.payload)) for one in self._sent.receive_many_nowait()]
         return [message for _, message in self._received if not types or message["type"] in types]
 
@@ -149,7 +104,3 @@ class Bench:
 async def open_bench(bus: Bus) -> tuple[MemoryTransport, Subscription]:
     transport = MemoryTransport(bus)
     return transport, await transport.subscribe("#")
-
-
-def broken(text: str = "gone") -> TransportError:
-    return TransportError(text)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from oocana_async.channel.bus import Bus
-from oocana_async.channel.sender import Outbox
+from tests.channel.gate import draining
 from tests.context.bench import Bench, open_bench
 
 
@@ -15,6 +15,6 @@ from tests.context.bench import Bench, open_bench
 async def bench() -> AsyncIterator[Bench]:
     """A job whose messages travel over the memory transport."""
     transport, sent = await open_bench(Bus())
-    async with Outbox(transport) as outbox:
-        yield Bench(outbox, sent)
+    async with draining(transport) as (channel, sender):
+        yield Bench(channel, sender, sent)
     await transport.aclose()

@@ -12,12 +12,14 @@ from typing import Any
 import anyio
 import pytest
 
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.sender import Sender
 from oocana_async.context import Context
 from oocana_async.context.messenger import JobIdentity, JobMessenger
 from oocana_async.errors import EncodingError, TransportError
 from oocana_async.testing.clock import ManualClock
-from tests.context.bench import Bench, GateTransport, broken
+from tests.channel.gate import GateTransport, broken, draining
+from tests.context.bench import Bench
 
 pytestmark = pytest.mark.anyio
 
@@ -220,7 +222,7 @@ async def test_report_carries_the_place_of_the_block(bench: Bench) -> None:
 
 
 async def test_secrets_are_redacted_in_what_people_see_and_not_in_outputs(bench: Bench) -> None:
-    bench.secret = "12345"
+    bench.redactor.add("12345")
     context = bench.context()
     context.report_log("key 12345")
     context.log_json({"key 12345": ["12345"], "number": 12345})
@@ -311,20 +313,20 @@ async def test_every_way_to_await_delivers_the_same_messages_in_order(bench: Ben
 async def held() -> Any:
     """A context whose channel is congested after the first message."""
     transport = GateTransport(is_open=False)
-    async with Outbox(transport, high_water_messages=1) as outbox:
-        link = JobMessenger(JobIdentity("S1", "J1"), outbox, ManualClock())
-        yield transport, link
+    async with draining(transport, high_water_messages=1) as (channel, sender):
+        messenger = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock())
+        yield transport, messenger
         transport.open()
 
 
-def held_context(link: JobMessenger, bench: Bench) -> Context:
-    bench.link = link
+def held_context(messenger: JobMessenger, bench: Bench) -> Context:
+    bench.messenger = messenger
     return bench.context()
 
 
 async def test_awaited_output_waits_while_the_channel_is_congested(held: Any, bench: Bench) -> None:
-    transport, link = held
-    context = held_context(link, bench)
+    transport, messenger = held
+    context = held_context(messenger, bench)
     context.output("out", 1)
     sent = context.output("out", 2)
     waiting = asyncio.create_task(asyncio.wait_for(sent, 5))
@@ -336,8 +338,8 @@ async def test_awaited_output_waits_while_the_channel_is_congested(held: Any, be
 
 
 async def test_cancelled_await_withdraws_nothing(held: Any, bench: Bench) -> None:
-    transport, link = held
-    context = held_context(link, bench)
+    transport, messenger = held
+    context = held_context(messenger, bench)
     context.output("out", 1)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(context.output("out", 2), 0.001)
@@ -347,8 +349,8 @@ async def test_cancelled_await_withdraws_nothing(held: Any, bench: Bench) -> Non
 
 
 async def test_flush_gives_up_after_its_time(held: Any, bench: Bench) -> None:
-    transport, link = held
-    context = held_context(link, bench)
+    transport, messenger = held
+    context = held_context(messenger, bench)
     context.output("out", 1)
     assert await context.flush(0.001) is False
     transport.open()
@@ -358,8 +360,9 @@ async def test_flush_gives_up_after_its_time(held: Any, bench: Bench) -> None:
 async def test_awaited_output_raises_when_the_connection_is_gone_and_unawaited_does_not(bench: Bench) -> None:
     transport = GateTransport()
     transport.failure = broken()
-    outbox = await Outbox(transport).__aenter__()
-    bench.link = JobMessenger(JobIdentity("S1", "J1"), outbox, ManualClock())
+    channel = Channel()
+    sender = await Sender(channel, transport).__aenter__()
+    bench.messenger = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock())
     context = bench.context()
     context.output("out", 1)
     with pytest.raises(TransportError, match="gone"):
@@ -367,7 +370,7 @@ async def test_awaited_output_raises_when_the_connection_is_gone_and_unawaited_d
     context.output("out", 2)
     with pytest.raises(TransportError, match="gone"):
         await context.output("out", 3)
-    await outbox.aclose()
+    await sender.aclose()
 
 
 # -- facts ------------------------------------------------------------------------------------------------------------
@@ -391,7 +394,7 @@ async def test_properties_tell_about_job_and_places(bench: Bench) -> None:
 
 
 async def test_node_id_of_a_block_that_is_run_directly_is_none(bench: Bench) -> None:
-    bench.link = bench.new_link(stacks=())
+    bench.messenger = bench.new_messenger(stacks=())
     assert bench.context().node_id == "none"
 
 
@@ -430,5 +433,5 @@ async def test_missing_host_facts_are_empty_and_warned_about_once(bench: Bench) 
 async def test_block_sees_its_cancellation(bench: Bench) -> None:
     context = bench.context()
     assert not context.is_cancelled
-    bench.link.cancel()
+    bench.messenger.cancel()
     assert context.is_cancelled

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from oocana_async import ClosedError, Context, SyncContext
-from oocana_async.context import desk
+from oocana_async.context.by_hand import desk
 
 pytestmark = pytest.mark.filterwarnings("ignore:this Context belongs to no job")
 
@@ -64,11 +64,6 @@ def test_questions_have_nobody_to_answer_them(tmp_path: Path) -> None:
         context.query_block("self::a")
     with pytest.raises(ClosedError, match="there is no engine at the desk"):
         context.run_block("self::a", inputs={})
-
-
-def test_unknown_argument_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="mainframe"):
-        Context(mainframe=None)
 
 
 def test_desk_warns_once_at_the_line_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,23 +9,23 @@ from contextlib import contextmanager
 
 import pytest
 
-from oocana_async.channel.sender import Outbox
 from oocana_async.context import messenger as jobs
 from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.testing.clock import ManualClock
 from oocana_async.wire.messages.shared import StackFrame
-from tests.context.bench import Bench, GateTransport
+from tests.channel.gate import GateTransport, draining
+from tests.context.bench import Bench
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_finish_comes_once_and_after_held_back_progress(bench: Bench) -> None:
     for rate in (1, 2, 3):
-        bench.link.progress(rate)
-    assert bench.link.finish()
-    assert not bench.link.finish(error="again")
-    bench.link.progress(4)
+        bench.messenger.progress(rate)
+    assert bench.messenger.finish()
+    assert not bench.messenger.finish(error="again")
+    bench.messenger.progress(4)
     bench.clock.advance(1)
     received = await bench.messages()
     assert [message["type"] for message in received][-1] == "BlockFinished"
@@ -34,7 +34,7 @@ async def test_finish_comes_once_and_after_held_back_progress(bench: Bench) -> N
 
 
 async def test_progress_goes_to_the_engine_and_to_the_report_with_both_keys(bench: Bench) -> None:
-    bench.link.progress(40)
+    bench.messenger.progress(40)
     engine, report = await bench.messages()
     assert engine == {"type": "BlockProgress", "session_id": "S1", "job_id": "J1", "progress": 40}
     assert (report["progress"], report["rate"], report["stacks"][0]["node_id"]) == (40, 40, "resize")
@@ -42,22 +42,22 @@ async def test_progress_goes_to_the_engine_and_to_the_report_with_both_keys(benc
 
 
 async def test_progress_that_waits_in_the_channel_is_replaced_by_newer(bench: Bench) -> None:
-    bench.link.progress(1)
+    bench.messenger.progress(1)
     bench.clock.advance(0.3)
-    bench.link.progress(2)
+    bench.messenger.progress(2)
     assert [message["progress"] for message in await bench.messages("BlockProgress")] == [2, 2]
 
 
 async def test_error_wins_over_a_result(bench: Bench) -> None:
-    bench.link.finish(result={}, error="bad")
+    bench.messenger.finish(result={}, error="bad")
     assert await bench.messages() == [
         {"type": "BlockFinished", "session_id": "S1", "job_id": "J1", "error": "bad"},
     ]
 
 
 async def test_error_text_is_redacted_and_has_no_lone_surrogates(bench: Bench) -> None:
-    bench.secret = "hunter2"
-    bench.link.finish(error="password hunter2 in \udc80")
+    bench.redactor.add("hunter2")
+    bench.messenger.finish(error="password hunter2 in \udc80")
     (finished,) = await bench.messages()
     assert finished["error"] == "password *** in \\udc80"
 
@@ -68,13 +68,13 @@ async def test_nothing_of_other_threads_follows_the_end(bench: Bench) -> None:
     def produce() -> None:
         started.wait()
         for _ in range(2000):
-            bench.link.emit(b'{"type":"BlockOutput"}', "output")
+            bench.messenger.emit(b'{"type":"BlockOutput"}', "output")
 
     threads = [threading.Thread(target=produce) for _ in range(3)]
     for thread in threads:
         thread.start()
     started.wait()
-    bench.link.finish()
+    bench.messenger.finish()
     for thread in threads:
         thread.join()
     types = [message["type"] for message in await bench.messages("BlockOutput", "BlockFinished")]
@@ -82,9 +82,9 @@ async def test_nothing_of_other_threads_follows_the_end(bench: Bench) -> None:
 
 
 async def test_first_call_after_the_end_is_warned_about(bench: Bench) -> None:
-    bench.link.finish()
-    bench.link.emit(b"{}", "output")
-    bench.link.emit(b"{}", "preview")
+    bench.messenger.finish()
+    bench.messenger.emit(b"{}", "output")
+    bench.messenger.emit(b"{}", "preview")
     assert await bench.warnings() == [
         "output was called after the block had finished and is ignored, like all further calls."
     ]
@@ -93,12 +93,12 @@ async def test_first_call_after_the_end_is_warned_about(bench: Bench) -> None:
 async def test_too_large_message_is_refused_at_the_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MAX_PAYLOAD", 200)
     with pytest.raises(PacketTooLargeError, match="output: a message of 300 bytes; at most 200 can travel") as caught:
-        bench.link.emit(b"x" * 300, "output")
+        bench.messenger.emit(b"x" * 300, "output")
     assert (caught.value.size, caught.value.limit) == (300, 200)
     with pytest.raises(PacketTooLargeError, match="finish"):
-        bench.link.finish(result=jobs.raw_map({"out": b"1" * 300}))
-    assert bench.link.state is JobState.RUNNING
-    bench.link.finish(error="e" * 300)
+        bench.messenger.finish(result=jobs.raw_map({"out": b"1" * 300}))
+    assert bench.messenger.state is JobState.RUNNING
+    bench.messenger.finish(error="e" * 300)
     (finished,) = await bench.messages()
     assert finished["error"] == "e" * 12
 
@@ -113,12 +113,12 @@ async def test_thread_that_floods_the_channel_gives_its_place_away_and_is_warned
         places.append("taken")
 
     transport = GateTransport(is_open=False)
-    async with Outbox(transport, hard_limit_bytes=5000) as outbox:
-        link = JobMessenger(JobIdentity("S1", "J1"), outbox, ManualClock(), blocking=blocking)
+    async with draining(transport, hard_limit_bytes=5000) as (channel, sender):
+        messenger = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock(), blocking=blocking)
 
         def produce() -> None:
             for _ in range(50):
-                link.emit(b"x" * 1000, "output")
+                messenger.emit(b"x" * 1000, "output")
 
         producing = asyncio.create_task(asyncio.to_thread(produce))
         while not places:
@@ -133,30 +133,30 @@ async def test_thread_that_floods_the_channel_gives_its_place_away_and_is_warned
 
 
 async def test_senders_own_thread_must_not_wait(bench: Bench) -> None:
-    with pytest.raises(StateError, match="use await"), bench.link.blocking():
+    with pytest.raises(StateError, match="use await"), bench.messenger.blocking():
         pass
 
 
 async def test_cancellation_is_seen_and_heard(bench: Bench) -> None:
     heard: list[str] = []
-    bench.link.on_cancelled(lambda: heard.append("first"))
-    withdraw = bench.link.on_cancelled(lambda: heard.append("withdrawn"))
+    bench.messenger.on_cancelled(lambda: heard.append("first"))
+    withdraw = bench.messenger.on_cancelled(lambda: heard.append("withdrawn"))
     withdraw()
-    bench.link.check_cancelled()
-    bench.link.cancel()
-    bench.link.cancel()
-    bench.link.on_cancelled(lambda: heard.append("late"))
-    assert (bench.link.is_cancelled, heard) == (True, ["first", "late"])
+    bench.messenger.check_cancelled()
+    bench.messenger.cancel()
+    bench.messenger.cancel()
+    bench.messenger.on_cancelled(lambda: heard.append("late"))
+    assert (bench.messenger.is_cancelled, heard) == (True, ["first", "late"])
     with pytest.raises(JobCancelledError, match="job J1 was cancelled"):
-        bench.link.check_cancelled()
+        bench.messenger.check_cancelled()
 
 
 async def test_end_is_heard_unless_withdrawn(bench: Bench) -> None:
     heard: list[str] = []
-    bench.link.on_finished(lambda: heard.append("first"))
-    bench.link.on_finished(lambda: heard.append("withdrawn"))()
-    bench.link.finish()
-    bench.link.on_finished(lambda: heard.append("late"))
+    bench.messenger.on_finished(lambda: heard.append("first"))
+    bench.messenger.on_finished(lambda: heard.append("withdrawn"))()
+    bench.messenger.finish()
+    bench.messenger.on_finished(lambda: heard.append("late"))
     assert heard == ["first", "late"]
 
 

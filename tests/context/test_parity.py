@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from oocana_async.compat import BlockInfo
 from oocana_async.context import Context
 from oocana_async.context.block_job import BlockJob
 from oocana_async.context.questions import InternalAPI
@@ -104,11 +107,41 @@ def test_child_and_internals_have_their_members() -> None:
     assert list(inspect.signature(InternalAPI.update_node_weight).parameters)[1:] == ["node_id", "weight", "deadline"]
 
 
+PAGE_ARGUMENTS = ["inputs", "blockInfo", "mainframe", "store", "outputs", "session_dir"]
+KEYWORDS = ["inputs_def", "outputs_def", "tmp_dir", "package_name", "pkg_dir"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_constructor_takes_those_of_the_page_in_order_and_those_of_the_sdk_by_name(kind: type) -> None:
+    parameters = inspect.signature(kind).parameters
+    assert list(parameters) == [*PAGE_ARGUMENTS, *KEYWORDS]
+    positional = [name for name, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    assert positional == PAGE_ARGUMENTS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_send_the_same_when_they_are_made_by_hand(kind: type[Any], tmp_path: Path) -> None:
+    mainframe = Mock(spec=["send", "report"])
+    outputs = {"out": {"handle": "out", "json_schema": {"contentMediaType": "oomol/var"}}}
+    context = kind({}, BlockInfo(session_id="S1", job_id="J1", stacks=[]), mainframe, {}, outputs, str(tmp_path))
+    context.output("out", [1], done=False)
+    context.preview({"type": "text", "data": "a"})
+    context.send_error("bad")
+    context.done()
+    context.log_json({})
+    assert [name for name, _, _ in mainframe.mock_calls] == ["send", "report", "send", "send", "report"]
+    types = ["BlockOutput", "BlockPreview", "BlockError", "BlockFinished", "BlockWarning"]
+    assert [arguments[1]["type"] for _, arguments, _ in mainframe.mock_calls] == types
+
+
 PAGE = Path(__file__).parents[3] / "shared" / "seed-python-api.txt"
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="the API page is not beside this repository")
 def test_every_member_of_the_api_page_exists() -> None:
     text = PAGE.read_text(encoding="utf-8")
+    made_of = re.search(r"def __init__\(\s*self, (.*?)\s*\)", text, re.DOTALL)
+    assert made_of is not None
+    assert [one.partition(":")[0] for one in re.split(r", (?=\w+(?::|,|$))", made_of.group(1))] == PAGE_ARGUMENTS
     names = set(re.findall(r"^def (\w+)\(self", text[text.index("class Context:") :], re.MULTILINE))
     assert {name for name in names if not name.startswith("_")} <= {*PROPERTIES, *METHODS}

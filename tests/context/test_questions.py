@@ -127,7 +127,7 @@ async def test_query_ends_with_the_block(bench: Bench) -> None:
 
 async def test_query_ends_with_the_cancellation(bench: Bench) -> None:
     reply = bench.context().query_block("a")
-    bench.link.cancel()
+    bench.messenger.cancel()
     with pytest.raises(JobCancelledError):
         await asyncio.to_thread(reply.result, 5)
 
@@ -308,7 +308,7 @@ async def test_child_ends_with_its_caller(bench: Bench, child: Child) -> None:
 
 
 async def test_wait_for_a_child_ends_with_the_cancellation(bench: Bench, child: Child) -> None:
-    bench.link.cancel()
+    bench.messenger.cancel()
     with pytest.raises(JobCancelledError):
         await child.job.finish()
 

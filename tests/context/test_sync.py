@@ -7,13 +7,15 @@ import threading
 
 import pytest
 
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
+from oocana_async.channel.sender import Sender
 from oocana_async.context import Context
 from oocana_async.context.messenger import JobIdentity, JobMessenger
 from oocana_async.context.sync import SyncContext
 from oocana_async.errors import JobCancelledError, TransportError
 from oocana_async.testing.clock import ManualClock
-from tests.context.bench import Bench, GateTransport, broken
+from tests.channel.gate import GateTransport, broken, draining
+from tests.context.bench import Bench
 
 pytestmark = pytest.mark.anyio
 
@@ -44,8 +46,8 @@ async def test_output_blocks_above_the_mark_and_gives_its_place_away(bench: Benc
         def __exit__(self, *_: object) -> None:
             return
 
-    async with Outbox(transport, high_water_messages=10) as outbox:
-        bench.link = JobMessenger(JobIdentity("S1", "J1"), outbox, ManualClock(), blocking=Place)
+    async with draining(transport, high_water_messages=10) as (channel, sender):
+        bench.messenger = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock(), blocking=Place)
         context = bench.sync_context()
         sent: list[int] = []
 
@@ -64,14 +66,14 @@ async def test_output_blocks_above_the_mark_and_gives_its_place_away(bench: Benc
 
 async def test_cancelled_block_is_not_left_waiting_for_room(bench: Bench) -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport, high_water_bytes=1) as outbox:
-        bench.link = JobMessenger(JobIdentity("S1", "J1"), outbox, ManualClock())
+    async with draining(transport, high_water_bytes=1) as (channel, sender):
+        bench.messenger = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock())
         context = bench.sync_context()
-        bench.link.send(b"{}")
+        bench.messenger.send(b"{}")
         waiting = asyncio.create_task(asyncio.to_thread(context.output, "out", 1))
         await transport.reached.wait()
         assert not waiting.done()
-        bench.link.cancel()
+        bench.messenger.cancel()
         with pytest.raises(JobCancelledError):
             await waiting
         transport.open()
@@ -80,8 +82,8 @@ async def test_cancelled_block_is_not_left_waiting_for_room(bench: Bench) -> Non
 
 async def test_flush_gives_up_after_its_time(bench: Bench) -> None:
     transport = GateTransport(is_open=False)
-    async with Outbox(transport) as outbox:
-        bench.link = JobMessenger(JobIdentity("S1", "J1"), outbox, ManualClock())
+    async with draining(transport) as (channel, sender):
+        bench.messenger = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock())
         context = bench.sync_context()
         context.output("out", 1)
         assert await asyncio.to_thread(context.flush, 0.01) is False
@@ -91,12 +93,13 @@ async def test_flush_gives_up_after_its_time(bench: Bench) -> None:
 async def test_output_raises_when_the_connection_is_gone(bench: Bench) -> None:
     transport = GateTransport()
     transport.failure = broken()
-    outbox = await Outbox(transport).__aenter__()
-    bench.link = JobMessenger(JobIdentity("S1", "J1"), outbox, ManualClock())
+    channel = Channel()
+    sender = await Sender(channel, transport).__aenter__()
+    bench.messenger = JobMessenger(JobIdentity("S1", "J1"), channel, sender, ManualClock())
     context = bench.sync_context()
-    bench.link.send(b"{}")
+    bench.messenger.send(b"{}")
     with pytest.raises(TransportError, match="gone"):
-        await outbox.flush()
+        await sender.flush()
     with pytest.raises(TransportError, match="gone"):
         await asyncio.to_thread(context.output, "out", 2)
-    await outbox.aclose()
+    await sender.aclose()

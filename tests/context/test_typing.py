@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any, assert_type
+from unittest.mock import Mock
 
 import pytest
 
 from oocana_async import BlockJob, Context, Reply, SyncContext, run_flow
+from oocana_async.compat import BlockInfo, HandleDefDict, Mainframe
 from tests.context.bench import Bench
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +45,44 @@ def documented_sync(context: SyncContext) -> None:
     assert_type(context.done(), None)
 
 
+def made_by_hand(info: BlockInfo, mainframe: Mainframe, directory: Path) -> list[Context | SyncContext]:
+    outputs: dict[str, HandleDefDict] = {"out": {"handle": "out"}}
+    async_one = Context({}, info, mainframe, {}, outputs, "/session")
+    assert_type(async_one, Context)
+    sync_one = SyncContext({}, info, Mock(), None, None, directory)
+    assert_type(sync_one.done(), None)
+    keywords = Context(
+        inputs={"a": 1},
+        blockInfo=info.block_dict(),
+        mainframe=Mock(),
+        store={},
+        inputs_def={},
+        outputs_def=outputs,
+        session_dir="/session",
+        tmp_dir="/tmp",
+        package_name="tools",
+        pkg_dir="/data",
+    )
+    named = SyncContext(inputs={}, blockInfo=info, mainframe=mainframe, store={}, outputs=None, session_dir="/session")
+    return [async_one, sync_one, keywords, named, Context(), SyncContext(inputs={}, outputs_def=outputs)]
+
+
+def wrongly_made_by_hand(info: BlockInfo, mainframe: Mainframe) -> None:
+    Context({})  # type: ignore[call-overload]
+    Context(mainframe=mainframe)  # type: ignore[call-overload]
+    Context(blockInfo=info, session_dir="/session")  # type: ignore[call-overload]
+    Context({}, info, mainframe, {}, None)  # type: ignore[call-overload]
+    Context({}, info, "localhost:1883", {}, None, "/session")  # type: ignore[call-overload]
+    Context({}, "J1", mainframe, {}, None, "/session")  # type: ignore[call-overload]
+    Context({}, info, mainframe, {}, None, "/session", "/tmp")  # type: ignore[call-overload]
+    SyncContext({}, info, mainframe, 7, None, "/session")  # type: ignore[call-overload]
+    SyncContext({}, info, mainframe, {}, [], "/session")  # type: ignore[call-overload]
+    SyncContext(store={})  # type: ignore[call-overload]
+    SyncContext(outputs={}, outputs_def={})  # type: ignore[call-overload]
+
+
 async def wrong(context: Context) -> None:
+    context.outputs_def["more"] = {}  # type: ignore[index]
     context.output("out")  # type: ignore[call-arg]
     context.output(1, 2)  # type: ignore[arg-type]
     context.output("out", 1, to_node="a")  # type: ignore[arg-type]
@@ -63,3 +103,9 @@ async def test_documented_calls_work(bench: Bench) -> None:
 async def test_documented_sync_calls_work(bench: Bench) -> None:
     await asyncio.to_thread(documented_sync, bench.sync_context())
     assert len(await bench.messages("BlockFinished")) == 1
+
+
+@pytest.mark.filterwarnings("ignore:this Context belongs to no job")
+def test_documented_ways_to_make_one_work(tmp_path: Path) -> None:
+    made = made_by_hand(BlockInfo(session_id="S1", job_id="J1", stacks=[]), Mock(), tmp_path)
+    assert [one.job_id for one in made] == ["J1"] * 4 + ["desk"] * 2

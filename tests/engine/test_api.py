@@ -1,3 +1,5 @@
+"""Runs from Python: results, events, cancellation, options."""
+
 from __future__ import annotations
 
 import asyncio
@@ -257,6 +259,15 @@ async def test_cache_starts_nodes_with_the_values_of_the_last_run(
     assert [item.node_ids for item in alone.result.runs] == [("b",)]
     assert alone.of("BlockStarted")[0]["inputs"] == {"x": 7}
     assert alone.events[0]["cache"] is True
+
+
+async def test_run_without_values_empties_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    flow = write_flow(tmp_path, [task("a"), task("b", {"x": ("a", "out")})])
+    await watch(flow, {"a": lambda job: {"out": 7}}, save_cache=True)
+    await watch(flow, {"a": lambda job: {}}, save_cache=True)
+    run = await watch(flow, {"a": lambda job: {}}, use_cache=True)
+    assert [item.node_ids for item in run.result.runs] == [("a",)]
 
 
 async def test_directories_are_made_and_marked(tmp_path: Path) -> None:

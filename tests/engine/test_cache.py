@@ -1,5 +1,8 @@
+"""Input values that are kept for another run of the same flow."""
+
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +37,16 @@ def test_plain_values_come_back(tmp_path: Path, value: Any) -> None:
 
 def test_values_of_another_flow_stay_there(tmp_path: Path) -> None:
     InputCache(tmp_path).save(FLOW, {"b": {"x": raw(1)}})
-    other = graph(node("a"), node("b", {"x": [("a", "out")]}), kind="subflow")
-    object.__setattr__(other, "path", Path("/ws/flows/other/flow.oo.yaml"))
+    other = replace(FLOW, path=Path("/ws/flows/other/flow.oo.yaml"))
     assert InputCache(tmp_path).load(other) == {}
+
+
+def test_flows_share_the_index(tmp_path: Path) -> None:
+    other = replace(FLOW, path=Path("/ws/flows/other/flow.oo.yaml"))
+    InputCache(tmp_path).save(FLOW, {"b": {"x": raw(1)}})
+    InputCache(tmp_path).save(other, {"b": {"x": raw(2)}})
+    found = [InputCache(tmp_path).load(flow)["b"]["x"] for flow in (FLOW, other)]
+    assert [plain(value) for value in found] == [1, 2]
 
 
 @pytest.mark.parametrize("media", ["oomol/secret", "oomol/bin"])

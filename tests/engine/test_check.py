@@ -232,9 +232,9 @@ def test_missing_entry_of_a_service(project: Project) -> None:
 @pytest.mark.parametrize(
     ("executor", "environment", "message"),
     [
-        ("{name: rust}", {}, "a rust task cannot run here"),
+        ("{name: rust}", {}, "the embedded engine has no rust executor"),
         ("{name: connector, options: {action: mail}}", {},
-         'the connector action "mail" cannot run, OOCANA_CONNECTOR_BASE_URL is not set'),
+         "the connector action mail needs OOCANA_CONNECTOR_BASE_URL"),
         ("{name: connector, options: {action: mail}}", {"OOCANA_CONNECTOR_BASE_URL": "http://x"}, None),
         ("{name: shell}", {}, None),
     ],
@@ -250,7 +250,7 @@ def test_executor_that_cannot_run_here(
 def test_nodejs_task_cannot_run_here(project: Project) -> None:
     project.write("tasks/t/task.oo.yaml", "executor: {name: nodejs}")
     project.write("tasks/t/main.ts", "")
-    assert [f.message for f in findings(project, "tasks/t")] == ["a nodejs task cannot run here"]
+    assert [f.message for f in findings(project, "tasks/t")] == ["the embedded engine has no nodejs executor"]
 
 
 def test_hidden_source_cannot_run_here(project: Project) -> None:

@@ -1,3 +1,5 @@
+"""Bytes as files: where they lie, what they are called, that nobody sees half of one."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Credential inputs: what a block gets for one, and what is warned about."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""Handle definitions: what manifests say about a handle, and what follows from it."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -34,12 +36,26 @@ def test_definition_keeps_every_key_as_attribute_and_item() -> None:
     definition: Any = HandleDef(handle="a", nullable=True, extra=3)
     assert (definition.handle, definition.extra, definition["extra"], definition.get("nullable")) == ("a", 3, 3, True)
     assert "extra" in definition
-    assert "kind" not in definition
-    assert definition.get("kind", "x") == "x"
-    assert definition.kind is None
+    assert "other" not in definition
+    assert definition.get("other", "x") == "x"
     assert set(definition) == {"handle", "nullable", "extra"}
-    with pytest.raises(KeyError):
-        definition["kind"]
+    with pytest.raises(KeyError, match="'other' not found"):
+        definition["other"]
+
+
+def test_key_that_is_left_out_is_none() -> None:
+    definition = HandleDef(handle="a")
+    assert (definition.kind, definition["kind"], definition.get("kind", "x")) == (None, None, None)
+    assert "kind" in definition
+
+
+def test_definitions_with_the_same_content_are_equal() -> None:
+    one, other = (InputHandleDef(handle="a", value=1, json_schema={"type": "string"}) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != InputHandleDef(handle="a", value=2, json_schema={"type": "string"})
+    with pytest.raises(AttributeError):
+        one.handle = "b"  # type: ignore[misc]
 
 
 def test_schema_is_an_object_and_keeps_its_raw_form() -> None:
@@ -120,6 +136,19 @@ def test_predicates_tell_schemas_apart() -> None:
     }
     for name, schema in schemas.items():
         assert [kind for kind, test in tests.items() if test(schema)] == ([name] if name in tests else [])
+
+
+def test_schema_takes_unknown_keywords_and_reads_inner_schemas() -> None:
+    schema: Any = ArrayFieldSchema(items={"type": "string"}, minItems=1)
+    assert (schema.items, schema.minItems) == (PrimitiveFieldSchema(type="string"), 1)
+    assert schema == FieldSchema.generate_schema({"type": "array", "items": {"type": "string"}})
+    assert ObjectFieldSchema(properties={"a": {"type": "array"}}).properties == {"a": ArrayFieldSchema()}
+
+
+def test_wrapper_without_its_value_is_none() -> None:
+    assert not is_bin_value({"__OOMOL_TYPE__": "oomol/bin"})
+    assert not is_bin_value({"__OOMOL_TYPE__": "oomol/bin", "value": 1})
+    assert not is_var_value({"__OOMOL_TYPE__": "oomol/var", "value": "/x"})
 
 
 def test_wrappers_are_recognised() -> None:

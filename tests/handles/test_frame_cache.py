@@ -1,3 +1,5 @@
+"""Cached frames: written, read again, and refused from anywhere else."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""What an input handle hands to the block: values, objects, bytes, secrets."""
+
 from __future__ import annotations
 
 from pathlib import Path

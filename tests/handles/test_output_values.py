@@ -1,3 +1,5 @@
+"""What becomes of the value of an output handle: JSON, a reference, a file, a warning."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""Secrets: placeholders, schemas and patches are resolved, and what was resolved is hidden from then on."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Objects by reference: the same object comes back, and nothing hides an earlier one."""
+
 from __future__ import annotations
 
 import threading
@@ -17,8 +19,8 @@ def test_key_ignores_what_does_not_belong_to_it() -> None:
     extra: dict[str, Any] = {"executor": "python", "handle": "df", "job_id": "J1", "session_id": "S1", "more": 1}
     assert StoreKey(**extra) == key()
     assert hash(StoreKey(**extra)) == hash(key())
-    with pytest.raises(TypeError):
-        StoreKey(executor="python")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="missing key handle"):
+        StoreKey(executor="python")
 
 
 def test_object_comes_back_itself() -> None:
@@ -50,15 +52,10 @@ def test_missing_object_names_handle_type_and_producer() -> None:
     assert caught.value.handle == "table"
 
 
-def test_session_goes_without_the_others() -> None:
+def test_objects_of_two_sessions_do_not_meet() -> None:
     store = VarStore()
-    gone, kept = store.put(key(), [1]), store.put(key(session_id="S2"), [2])
-    assert store.drop_session("S1") == 1
-    assert store.drop_session("S1") == 0
-    assert store.get(kept) == [2]
-    with pytest.raises(HandleError):
-        store.get(gone)
-    assert len(store) == 1
+    references = [store.put(key(session_id=session), [session]) for session in ("S1", "S2")]
+    assert [store.get(reference) for reference in references] == [["S1"], ["S2"]]
 
 
 def test_object_kept_under_a_foreign_reference_is_found() -> None:

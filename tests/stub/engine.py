@@ -15,7 +15,7 @@ from typing import Any, Self
 import msgspec
 
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.lane import Lane
+from oocana_async.transport.mqtt.publishing import PublishingConnection
 from tests.stub.answers import answer
 from tests.stub.jobs import Block, Job
 from tests.stub.parsing import (
@@ -107,7 +107,7 @@ class StubEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         where = Broker.parse(address)
-        self._lane = Lane(where, client_id=f"oocana-scheduler-{self.session_id}-out")
+        self._publishing = PublishingConnection(where, client_id=f"oocana-scheduler-{self.session_id}-out")
         topic = f"session/{self.session_id}"
         self._consumer = Consumer(
             where.host,
@@ -127,7 +127,7 @@ class StubEngine:
     async def __aenter__(self) -> Self:
         for directory in (self.home, self.session_dir, self.tmp_dir / self.workspace.name, self.workspace):
             directory.mkdir(parents=True, exist_ok=True)
-        await self._stack.enter_async_context(self._lane)
+        await self._stack.enter_async_context(self._publishing)
         await self._stack.enter_async_context(self._consumer)
         if self._has_front:
             await self._stack.enter_async_context(self._front)
@@ -158,7 +158,7 @@ class StubEngine:
     def publish(self, topic: str, body: Json | bytes) -> None:
         """Publish at QoS 1."""
         payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        self._lane.publish_nowait([(topic, payload, 1)])
+        self._publishing.publish_nowait([(topic, payload, 1)])
 
     def report(self, kind: str, job: Job | None = None, **fields: Any) -> None:
         """Publish an event to `report`, if the reporter is on."""
@@ -169,7 +169,7 @@ class StubEngine:
 
     async def flush(self) -> None:
         """Wait until the broker has all that was published."""
-        await self._lane.flush()
+        await self._publishing.flush()
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,28 @@ class Proxy:
             await writer.drain()
 
 
+class MovableTime:
+    """The time of the running loop, which a test moves on by hand, so that nothing has to wait for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self._real = loop.time
+        self._ahead = 0.0
+        monkeypatch.setattr(loop, "time", lambda: self._real() + self._ahead)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and everything run that is due then."""
+        self._ahead += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> MovableTime:
+    """The clock of the loop in the hands of the test."""
+    return MovableTime(monkeypatch)
+
+
 @pytest.fixture
 async def proxy(broker: MosquittoBroker) -> AsyncIterator[Proxy]:
     """A proxy in front of the broker."""

@@ -19,9 +19,9 @@ from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLarge
 from oocana_async.transport.base import Subscription
 from oocana_async.transport.broker import MqttTransport
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.lane import Lane
-from oocana_async.transport.mqtt.link import Patience
-from oocana_async.transport.mqtt.tap import Tap
+from oocana_async.transport.mqtt.publishing import PublishingConnection
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
+from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 from oocana_async.transport.pacing.decisions import Notice, NoticeKind, PacingSettings
 from oocana_async.wire.envelope import Delivery, Outgoing
 
@@ -55,8 +55,8 @@ class Engine:
 
     def __init__(self, broker: MosquittoBroker) -> None:
         where = Broker(broker.host, broker.port)
-        self.tap = Tap(where, client_id="engine-in", deliver=self.take)
-        self.lane = Lane(where, client_id="engine-out")
+        self.subscribing = SubscribingConnection(where, client_id="engine-in", deliver=self.take)
+        self.publishing = PublishingConnection(where, client_id="engine-out")
         self.taken: list[dict[str, Any]] = []
         self.barriers = 0
         self.reporting = True
@@ -64,14 +64,14 @@ class Engine:
         self.changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        await self.lane.open()
-        await self.tap.open()
-        await self.tap.subscribe({TOPIC: 1})
+        await self.publishing.open()
+        await self.subscribing.open()
+        await self.subscribing.subscribe({TOPIC: 1})
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.tap.aclose()
-        await self.lane.aclose()
+        await self.subscribing.aclose()
+        await self.publishing.aclose()
 
     def take(self, _topic: str, payload: bytes) -> None:
         body = json.loads(payload)
@@ -88,7 +88,7 @@ class Engine:
             self.say("report", {"type": "BlockFinished", "session_id": "S", "job_id": body["job_id"], "finish_at": 1})
 
     def say(self, topic: str, body: dict[str, Any]) -> None:
-        self.lane.publish_nowait([(topic, json.dumps(body).encode(), 1)])
+        self.publishing.publish_nowait([(topic, json.dumps(body).encode(), 1)])
 
     async def until(self, condition: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
         async with asyncio.timeout(20):
@@ -116,19 +116,25 @@ async def receive(subscription: Subscription, count: int) -> list[tuple[str, byt
 
 
 async def test_subscription_is_in_force_when_subscribe_returns(broker: MosquittoBroker) -> None:
-    async with transport_to(broker, pacing=UNPACED) as transport, Lane(transport.broker, client_id="other") as other:
+    async with (
+        transport_to(broker, pacing=UNPACED) as transport,
+        PublishingConnection(transport.broker, client_id="other") as other,
+    ):
         subscription = await transport.subscribe("inputs/S/#")
-        await other.publish([("inputs/S/J1", b"1", 1), ("inputs/T/J1", b"2", 1), ("inputs/S/J2", b"3", 1)])
+        other.publish_nowait([("inputs/S/J1", b"1", 1), ("inputs/T/J1", b"2", 1), ("inputs/S/J2", b"3", 1)])
         assert await receive(subscription, 2) == [("inputs/S/J1", b"1"), ("inputs/S/J2", b"3")]
         assert subscription.statistics() == {"received": 2, "waiting": 0, "dropped": 0}
 
 
 async def test_burst_of_jobs_does_not_stand_in_front_of_inputs(start_broker: StartBroker) -> None:
     """The broker drops what is more than 1,000 messages in front of a connection; it may drop jobs, never inputs."""
-    async with transport_to(start_broker()) as transport, Lane(transport.broker, client_id="other") as other:
+    async with (
+        transport_to(start_broker()) as transport,
+        PublishingConnection(transport.broker, client_id="other") as other,
+    ):
         subscription = await transport.subscribe("executor/python/run_block", "inputs/S/#")
         jobs = [("executor/python/run_block", b"S" * 1000, 1)] * 20_000
-        await other.publish([*jobs, ("inputs/S/J1", b"1", 1)])
+        other.publish_nowait([*jobs, ("inputs/S/J1", b"1", 1)])
         async with asyncio.timeout(10):
             async for message in subscription:
                 if message.topic == "inputs/S/J1":
@@ -147,9 +153,12 @@ async def test_iteration_ends_with_aclose(broker: MosquittoBroker) -> None:
 
 
 async def test_report_of_other_sessions_is_dropped(broker: MosquittoBroker) -> None:
-    async with transport_to(broker, session_id="S1") as transport, Lane(transport.broker, client_id="other") as other:
+    async with (
+        transport_to(broker, session_id="S1") as transport,
+        PublishingConnection(transport.broker, client_id="other") as other,
+    ):
         subscription = await transport.subscribe("report")
-        await other.publish([("report", b'{"session_id":"S2"}', 1), ("report", b'{"session_id":"S1"}', 1)])
+        other.publish_nowait([("report", b'{"session_id":"S2"}', 1), ("report", b'{"session_id":"S1"}', 1)])
         assert await receive(subscription, 1) == [("report", b'{"session_id":"S1"}')]
 
 
@@ -184,15 +193,18 @@ async def test_overlapping_filters_bring_each_message_once(start_broker: StartBr
 
 
 async def test_subscriptions_come_back_after_a_cut(broker: MosquittoBroker, proxy: Proxy) -> None:
-    async with transport_to(proxy) as transport, Lane(Broker(port=broker.port), client_id="other") as other:
+    async with (
+        transport_to(proxy) as transport,
+        PublishingConnection(Broker(port=broker.port), client_id="other") as other,
+    ):
         subscription = await transport.subscribe("a/b", "report")
         proxy.cut()
         await transport.subscribe("fence")  # waits for the new connection, where `a/b` was asked for first
-        tap_again = await transport.subscribe(TOPIC)
-        await other.publish([("a/b", b"S", 1), ("report", b"S", 1)])
+        subscribed_again = await transport.subscribe(TOPIC)
+        other.publish_nowait([("a/b", b"S", 1), ("report", b"S", 1)])
         assert set(await receive(subscription, 2)) == {("a/b", b"S"), ("report", b"S")}
         assert transport.statistics()["subscriptions"]["reconnects"] == 1
-        await tap_again.aclose()
+        await subscribed_again.aclose()
 
 
 # --- publishing at the pace of the engine -----------------------------------------------------------------------------
@@ -322,7 +334,7 @@ async def test_flush_waits_for_acknowledgements(broker: MosquittoBroker) -> None
     async with transport_to(broker, pacing=UNPACED) as transport:
         await transport.publish([output(number) for number in range(2_000)])
         await transport.flush()
-        assert transport.statistics()["lane"]["covered_to"] == 2_000
+        assert transport.statistics()["publishing"]["covered_to"] == 2_000
 
 
 async def test_oversize_message_is_refused_alone(broker: MosquittoBroker, engine: Engine) -> None:
@@ -360,8 +372,8 @@ async def test_use_after_close(broker: MosquittoBroker) -> None:
 
 async def test_broker_gone_for_good(broker: MosquittoBroker) -> None:
     lost: list[TransportError] = []
-    patience = Patience(first=0.3, again=0.3)
-    async with transport_to(broker, patience=patience, on_lost=lost.append) as transport:
+    timeouts = ConnectTimeouts(first=0.3, again=0.3)
+    async with transport_to(broker, timeouts=timeouts, on_lost=lost.append) as transport:
         subscription = await transport.subscribe("a/b")
         broker.stop()
         with pytest.raises(ConnectionLostError, match="cannot reach the broker"):
@@ -374,7 +386,7 @@ async def test_broker_gone_for_good(broker: MosquittoBroker) -> None:
 async def test_broker_down_at_start(broker: MosquittoBroker) -> None:
     broker.stop()
     with pytest.raises(ConnectionLostError, match=f"cannot reach the broker at {broker.address}"):
-        async with transport_to(broker, patience=Patience(first=0.2)):
+        async with transport_to(broker, timeouts=ConnectTimeouts(first=0.2)):
             pass
 
 
@@ -399,7 +411,7 @@ async def test_broker_restart_keeps_outgoing_messages(broker: MosquittoBroker) -
             await transport.publish([output(10)])
             await transport.flush()
             assert (await engine.until(bool))[-1]["output"] == 10
-        assert transport.statistics()["lane"]["covered_to"] == 11
+        assert transport.statistics()["publishing"]["covered_to"] == 11
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
@@ -430,7 +442,6 @@ async def test_idle_transport_costs_less_than_1_percent(broker: MosquittoBroker)
 
 
 def test_package_does_not_import_aiomqtt() -> None:
-    code = (
-        "import sys, oocana_async.transport.base, oocana_async.transport.mqtt.lane; assert 'aiomqtt' not in sys.modules"
-    )
+    modules = "oocana_async.transport.base, oocana_async.transport.mqtt.publishing"
+    code = f"import sys, {modules}; assert 'aiomqtt' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

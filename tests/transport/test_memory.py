@@ -7,10 +7,11 @@ import asyncio
 import pytest
 
 from oocana_async.channel.bus import Bus, Overflow
-from oocana_async.channel.sender import Outbox
+from oocana_async.channel.channel import Channel
 from oocana_async.errors import ClosedError
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire.envelope import Delivery, Outgoing
+from tests.channel.gate import draining
 
 pytestmark = pytest.mark.anyio
 
@@ -52,17 +53,17 @@ async def test_subscriber_that_wants_to_be_waited_for_holds_the_sender_back() ->
     bus = Bus()
     engine = bus.subscribe("a", limit=10, overflow=Overflow.WAIT)
     transport = MemoryTransport(bus)
-    async with Outbox(transport, high_water_messages=50) as outbox:
-        producing = asyncio.create_task(_produce(outbox, 1000))
+    async with draining(transport, high_water_messages=50) as (channel, _):
+        producing = asyncio.create_task(_produce(channel, 1000))
         taken = 0
         while taken < 1000:
             taken += len(await engine.receive_many())
-            assert outbox.statistics().waiting <= 400
+            assert channel.statistics().waiting <= 400
         await producing
     assert taken == 1000
 
 
-async def _produce(outbox: Outbox, count: int) -> None:
+async def _produce(channel: Channel, count: int) -> None:
     for _ in range(count):
-        outbox.append(message("a", "x"))
-        await outbox.wait_for_room()
+        channel.append(message("a", "x"))
+        await channel.wait_for_room()

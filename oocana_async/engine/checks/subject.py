@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oocana_async.engine.graph.graph import Graph, Node, SlotBlock, SubflowBlock
+from oocana_async.engine.graph.graph import Block, Graph, Node, SlotBlock, SubflowBlock
 from oocana_async.engine.manifests.blocks import Place, TaskBlock
 from oocana_async.engine.manifests.findings import Finding, Severity
 from oocana_async.engine.manifests.manifest import FlowManifest, InputFrom, NodeManifest, Spot
@@ -50,15 +51,20 @@ def at_place(place: Place | None, path: Path, severity: Severity, code: str, mes
 
 
 def subjects(root: Graph, flows: Mapping[Path, FlowManifest]) -> list[Subject]:
-    """Return every graph that `root` reaches, itself first, each once."""
+    """Return every graph that `root` reaches as a subject, itself first, each once."""
+    return [_subject(graph, flows[graph.path], is_root=graph is root) for graph in reached_graphs(root)]
+
+
+def reached_graphs(root: Graph) -> list[Graph]:
+    """Return every graph that `root` reaches, itself first, each once; a subflow may contain itself."""
     found: dict[int, Graph] = {}
-    waiting = [root]
+    waiting = deque([root])
     while waiting:
-        graph = waiting.pop(0)
+        graph = waiting.popleft()
         if id(graph) not in found:
             found[id(graph)] = graph
             waiting += inner_graphs(graph)
-    return [_subject(graph, flows[graph.path], is_root=graph is root) for graph in found.values()]
+    return list(found.values())
 
 
 def _subject(graph: Graph, manifest: FlowManifest, *, is_root: bool) -> Subject:
@@ -68,14 +74,19 @@ def _subject(graph: Graph, manifest: FlowManifest, *, is_root: bool) -> Subject:
 def inner_graphs(graph: Graph) -> Iterator[Graph]:
     """Yield the graphs that the nodes of a graph run."""
     for node in graph.nodes.values():
-        block = node.block.provider if isinstance(node.block, SlotBlock) else node.block
+        block = block_of(node)
         if isinstance(block, SubflowBlock):
             yield block.graph
 
 
+def block_of(node: Node) -> Block | None:
+    """Return what a node runs: its block, or what fills it if it is a slot; None for a slot that nobody fills."""
+    return node.block.provider if isinstance(node.block, SlotBlock) else node.block
+
+
 def task_of(node: Node) -> TaskBlock | None:
     """Return the task that a node runs, also as the provider of a slot."""
-    block = node.block.provider if isinstance(node.block, SlotBlock) else node.block
+    block = block_of(node)
     return block if isinstance(block, TaskBlock) else None
 
 

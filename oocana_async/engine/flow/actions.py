@@ -37,13 +37,11 @@ class FinishFlow(msgspec.Struct, frozen=True, gc=False):
     """The flow is over; nothing follows.
 
     Attributes:
-        failed_job: the job that made it fail, empty when it ended well.
-        node_id: the node of that job.
-        error: the error text of that job, None when the flow ended well.
+        node_id: the node that made it fail, empty when it ended well.
+        error: the error text of that node's job, None when the flow ended well.
         instant: nothing ever really ran in the flow, so it moves nobody's progress.
     """
 
-    failed_job: str = ""
     node_id: str = ""
     error: str | None = None
     instant: bool = False

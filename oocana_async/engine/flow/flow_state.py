@@ -143,7 +143,7 @@ class FlowState:
             return []
         node = self.running[job_id]
         if node is not None and error is not None:
-            return self._fail(job_id, node, error)
+            return self._fail(node, error)
         out: list[Action] = []
         if node is not None:
             self._release(node, out)
@@ -230,9 +230,9 @@ class FlowState:
         if progress is not None:
             out.append(ReportProgress(progress))
 
-    def _fail(self, job_id: str, node: NodeState, error: str) -> list[Action]:
+    def _fail(self, node: NodeState, error: str) -> list[Action]:
         self.drop()
-        return [FinishFlow(job_id, node.plan.node_id, error)]
+        return [FinishFlow(node.plan.node_id, error)]
 
     def _check_end(self, out: list[Action]) -> None:
         if not self.running and not self._is_over:

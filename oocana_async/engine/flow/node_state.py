@@ -87,7 +87,7 @@ class NodeState:
         for handle, queue in self._queues.items():
             if queue:
                 value = inputs[handle] = queue.popleft()
-                if remembered and handle in remembered and not queue:
+                if handle in remembered:
                     self._kept[handle] = value
             elif handle in self._kept:
                 inputs[handle] = self._kept[handle]

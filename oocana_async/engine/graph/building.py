@@ -82,7 +82,7 @@ class _Use:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _Changes:
     """How a graph differs from what its file says."""
 
     fills: Mapping[str, Fill] = field(default_factory=dict)
@@ -97,9 +97,9 @@ def build_root(path: Path, sources: Sources) -> Graph:
         sources: the files; warnings of building are added to its faults.
     """
     builder = _Builder(sources)
-    link = builder.link(_Use(path), _Plan(inputs_def=sources.flows[path].inputs_def))
+    reference = builder.plain(path)
     builder.run()
-    return link.graph
+    return reference.graph
 
 
 def flow_kind(path: Path) -> FlowKind:
@@ -117,28 +117,28 @@ class _Builder:
 
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
-        self._links: dict[_Use, GraphReference] = {}
-        self._waiting: deque[tuple[GraphReference, _Plan]] = deque()
+        self._references: dict[_Use, GraphReference] = {}
+        self._waiting: deque[tuple[GraphReference, _Changes]] = deque()
         self._warned: set[Path] = set()
 
-    def link(self, use: _Use, plan: _Plan) -> GraphReference:
+    def reference(self, use: _Use, changes: _Changes) -> GraphReference:
         """Return the reference to a graph, which is built later if it is new."""
-        link = self._links.get(use)
-        if link is None:
-            link = self._links[use] = GraphReference(use.path)
-            self._waiting.append((link, plan))
-        return link
+        reference = self._references.get(use)
+        if reference is None:
+            reference = self._references[use] = GraphReference(use.path)
+            self._waiting.append((reference, changes))
+        return reference
 
     def plain(self, path: Path) -> GraphReference:
         """Return the reference to the graph of a file as it stands."""
-        return self.link(_Use(path), _Plan(inputs_def=self.sources.flows[path].inputs_def))
+        return self.reference(_Use(path), _Changes(inputs_def=self.sources.flows[path].inputs_def))
 
     def run(self) -> None:
         """Build what has been asked for, and what that asks for."""
         while self._waiting:
-            link, plan = self._waiting.popleft()
-            flow = self.sources.flows[link.path]
-            link.complete(_FlowBuilder(self, flow, plan, self._warner(flow.path)).build())
+            reference, changes = self._waiting.popleft()
+            flow = self.sources.flows[reference.path]
+            reference.complete(_FlowBuilder(self, flow, changes, self._warner(flow.path)).build())
 
     def _warner(self, path: Path) -> Callable[[Spot, str, str, str], None]:
         """Return what takes the warnings about a file; graphs of the same file say nothing a second time."""
@@ -156,14 +156,14 @@ class _FlowBuilder:
     """Builds one graph."""
 
     def __init__(
-        self, builder: _Builder, flow: FlowManifest, plan: _Plan, warn: Callable[[Spot, str, str, str], None]
+        self, builder: _Builder, flow: FlowManifest, changes: _Changes, warn: Callable[[Spot, str, str, str], None]
     ) -> None:
         self._builder = builder
         self._sources = builder.sources
         self._flow = flow
-        self._plan = plan
+        self._changes = changes
         self._warn = warn
-        self._connections: Connections = connect(flow, plan.inputs_def, warn)
+        self._connections: Connections = connect(flow, changes.inputs_def, warn)
         self._live = {node.node_id for node in flow.live()}
 
     def build(self) -> Graph:
@@ -183,20 +183,20 @@ class _FlowBuilder:
             package_root(path),
             self._sources.context(path),
             flow.description,
-            self._plan.inputs_def,
+            self._changes.inputs_def,
             flow.outputs_def,
             nodes,
             {key: tuple(targets) for key, targets in self._connections.targets.items()},
             self._input_targets(),
             frozenset(flow.forward_previews),
             bool(slots),
-            frozenset(node_id for node_id in slots if node_id not in self._plan.fills),
+            frozenset(node_id for node_id in slots if node_id not in self._changes.fills),
             flow.injection,
         )
 
     def _input_targets(self) -> dict[str, tuple[Target, ...]]:
         found = {handle: tuple(targets) for handle, targets in self._connections.input_targets.items()}
-        for node_id, fill in self._plan.fills.items():
+        for node_id, fill in self._changes.fills.items():
             for handle in fill.remembered:
                 found[runtime_handle(node_id, handle)] = (NodeTarget(node_id, handle),)
         return found
@@ -250,7 +250,7 @@ class _FlowBuilder:
 
     def _slot(self, manifest: NodeManifest, part: SlotPart) -> Shape:
         feeds = self._connections.feeds.get(manifest.node_id, {})
-        fill = self._plan.fills.get(manifest.node_id)
+        fill = self._changes.fills.get(manifest.node_id)
         if fill is None:
             return Shape(SlotBlock(), part.inputs_def, part.outputs_def, feeds=feeds)
         inputs_def = {**(part.inputs_def or {}), **fill.added} if fill.added else part.inputs_def
@@ -269,11 +269,11 @@ class _FlowBuilder:
             )
         fills = {entry.slot_node_id: self._fill(manifest, entry, slot) for entry, slot in entries}
         use = _Use(path, (self._flow.path, manifest.node_id), wired=_wired(fills))
-        link = self._builder.link(use, _Plan(fills, subflow.inputs_def))
+        reference = self._builder.reference(use, _Changes(fills, subflow.inputs_def))
         added = {name: d for slot_id, fill in fills.items() for name, d in outer_inputs(slot_id, fill.added).items()}
         own = subflow.inputs_def or {}
         inputs_def = {**own, **{h: d for h, d in added.items() if h not in own}} if added else subflow.inputs_def
-        return Shape(SubflowBlock(link), inputs_def, subflow.outputs_def, scope, feeds=feeds)
+        return Shape(SubflowBlock(reference), inputs_def, subflow.outputs_def, scope, feeds=feeds)
 
     def _fill(self, manifest: NodeManifest, entry: SlotEntry, slot: SlotPart) -> Fill:
         text = entry.reference.text
@@ -293,8 +293,8 @@ class _FlowBuilder:
         warn_about_strays(entry, added, self._warn)
         feeds = added_feeds(entry, added, self._connections.feeds.get(manifest.node_id, {}), self._warn)
         use = _Use(path, (self._flow.path, manifest.node_id), entry.slot_node_id)
-        link = self._builder.link(use, _Plan(inputs_def=slotflow_inputs(entry, slot)))
-        return Fill(SlotBlock(SubflowBlock(link), scope), added, feeds)
+        reference = self._builder.reference(use, _Changes(inputs_def=slotflow_inputs(entry, slot)))
+        return Fill(SlotBlock(SubflowBlock(reference), scope), added, feeds)
 
     def _path(self, kind: Kind, reference: Reference) -> Path:
         path = self._sources.find(self._flow.path, kind, reference)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from oocana_async.engine.graph.graph import Node
 from oocana_async.engine.manifests.blocks import ConditionBlock, ConditionCase, Expression
 from oocana_async.engine.manifests.operators import OPERATORS
+from oocana_async.wire.messages.shared import RawMap
 
 
 def holds(expression: Expression, inputs: Mapping[str, Any]) -> bool:
@@ -28,14 +31,17 @@ def choose(block: ConditionBlock, inputs: Mapping[str, Any]) -> str | None:
     return next((case.handle for case in block.cases if matches(case, inputs)), block.default)
 
 
-def evaluate(node: Node, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+def evaluate(node: Node, inputs: RawMap) -> RawMap | None:
     """Return what a condition node emits: `{output handle: value of its first declared input}`.
+
+    The value is passed on as it came, not decoded and encoded again: a whole number beyond what JSON readers keep
+    exactly, or the order of keys, must not change on the way.
 
     Returns:
         None when nothing matches, no input is declared, or the first one has no value.
     """
     assert isinstance(node.block, ConditionBlock), f"{node.node_id} is not a condition node"
-    handle = choose(node.block, inputs)
+    handle = choose(node.block, {name: msgspec.json.decode(value) for name, value in inputs.items()})
     first = next(iter(node.inputs_def or ()), None)
     if handle is None or first is None or first not in inputs:
         return None

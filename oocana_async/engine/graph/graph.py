@@ -80,17 +80,17 @@ class GraphReference:
 class SubflowBlock:
     """A subflow in the shape that its node uses: slots that the node fills are filled in `graph`."""
 
-    link: GraphReference
+    reference: GraphReference
 
     @property
     def graph(self) -> Graph:
         """The graph that one run of the node runs."""
-        return self.link.graph
+        return self.reference.graph
 
     @property
     def path(self) -> Path:
         """The subflow file as resolved."""
-        return self.link.path
+        return self.reference.path
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from oocana_async.errors import ManifestError
+from oocana_async.suggestions import nearest, suggest
+
+__all__ = ["Finding", "Severity", "from_fault", "listed", "nearest", "suggest"]
 
 Severity = Literal["error", "warning", "note"]
 
@@ -50,20 +51,6 @@ class Finding:
 def from_fault(fault: ManifestError) -> Finding:
     """Return the finding that stands for a fault that makes a file unreadable."""
     return Finding("error", "manifest", fault.path, fault.line, fault.column, fault.reason, fault.hint)
-
-
-def suggest(word: str, possible: Iterable[str]) -> str:
-    """Return `did you mean "x"?` for the nearest of `possible`, or an empty text when none is near."""
-    near = nearest(word, tuple(possible))
-    return f'did you mean "{near}"?' if near else ""
-
-
-@lru_cache(maxsize=1024)
-def nearest(word: str, possible: tuple[str, ...], cutoff: float = 0.6) -> str | None:
-    """Return the nearest of `possible`, upper and lower case taken as alike."""
-    folded = {entry.casefold(): entry for entry in possible if entry != word}
-    found = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=cutoff)
-    return folded[found[0]] if found else None
 
 
 def listed(words: Sequence[str], none: str = "nothing") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -17,6 +17,7 @@ from oocana_async.engine.manifests.lookup import parse_reference
 from oocana_async.engine.running.child_start import Child, Refused, prepare_child
 from oocana_async.engine.running.jobs import FlowRun, Job
 from oocana_async.engine.running.outside.vault import VaultError, query_vault
+from oocana_async.engine.running.runner import SessionRunner
 from oocana_async.engine.running.starting import MAX_DEPTH, Starter
 from oocana_async.engine.target import resolve_block
 from oocana_async.errors import LoadError
@@ -24,9 +25,6 @@ from oocana_async.wire import topics
 from oocana_async.wire.messages import encode_message, session
 from oocana_async.wire.messages.dispatch import RequestResponse
 from oocana_async.wire.messages.shared import NULL, StackFrame
-
-if TYPE_CHECKING:
-    from oocana_async.engine.running.runner import SessionRunner
 
 __all__ = ["Requests"]
 
@@ -142,14 +140,15 @@ class Requests:
     def _query_downstream(self, job: Job, request: session.QueryDownstream) -> None:
         wanted = request.outputs if request.outputs is not None else request.handles
         found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        if job.flow is not None and not job.is_child and (wanted is None or wanted):
+        if job.flow is not None and (wanted is None or wanted):
+            # A child's last frame, `run_block::...`, names no node of the graph, so nothing is connected to it.
             found = _downstream(job.flow, job.stacks[-1].node_id, wanted)
         self._answer(request, found)
 
     def _preview(self, job: Job, request: session.Preview) -> None:
         self._runner.report.preview(job, request.payload)
         flow = job.flow
-        if flow is None or job.is_child or flow.plan.graph.kind == "flow":
+        if flow is None or flow.plan.graph.kind == "flow":
             return
         node_id = job.stacks[-1].node_id
         if node_id in flow.plan.graph.forward_previews:

@@ -11,7 +11,7 @@ from oocana_async.wire.messages.session import ExecutorReady
 
 __all__ = ["Executors", "Spawner"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 READY_TIMEOUT = 30.0
 """Seconds that an executor may take to announce itself; generous, because it shares the machine with its blocks."""
@@ -114,11 +114,6 @@ class Executors:
             if job_id in executor.jobs:
                 self._publish(topic, payload)
 
-    def close(self) -> None:
-        """Withdraw all timers."""
-        for executor in self._known.values():
-            executor.stop_timer()
-
     def _start(self, identifier: str, scope: RunScope, node_id: str | None) -> _Executor:
         executor = self._known[identifier] = _Executor()
         executor.stop_timer = self._spawner.call_later(READY_TIMEOUT, lambda: self._on_late(identifier))
@@ -127,8 +122,8 @@ class Executors:
             try:
                 spec = self._scopes.spec(scope, node_id, lambda reason: self._on_exit(identifier, reason))
                 await self._host.start(spec)
-            except Exception as error:  # noqa: BLE001 - whatever the reason, the jobs must end with it
-                _log.warning("executor %s cannot be started", identifier, exc_info=True)
+            except Exception as error:  # whatever the reason, the jobs must end with it
+                logger.warning("executor %s cannot be started", identifier, exc_info=True)
                 self._give_up(identifier, f"Failed to spawn python-executor. {error}")
 
         self._spawner.spawn(f"start executor {identifier}", start)

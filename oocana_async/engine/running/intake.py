@@ -13,6 +13,7 @@ from oocana_async.channel.bus import Bus
 from oocana_async.engine.running.block_requests import Requests
 from oocana_async.engine.running.jobs import Job
 from oocana_async.engine.running.runner import SessionRunner
+from oocana_async.engine.running.starting import Starter
 from oocana_async.wire import topics
 from oocana_async.wire.envelope import Message
 from oocana_async.wire.messages import encode_message, session
@@ -21,7 +22,7 @@ from oocana_async.wire.messages.session import decode_session
 
 __all__ = ["Intake"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _LIMIT = 4096
 """Messages that may wait for the engine before those who send them wait."""
@@ -36,9 +37,10 @@ class Intake:
     Args:
         runner: keeps the books.
         bus: where messages come from, and whose report subscribers may want to be waited for.
+        starter: starts the children that blocks ask for.
     """
 
-    def __init__(self, runner: SessionRunner, bus: Bus) -> None:
+    def __init__(self, runner: SessionRunner, bus: Bus, starter: Starter) -> None:
         self._runner = runner
         self._bus = bus
         self._handlers: dict[type[Any], Callable[[Job, Any], None]] = {
@@ -48,7 +50,7 @@ class Intake:
             session.BlockProgress: self._on_progress,
             session.BlockFinished: self._on_finished,
             session.BlockError: self._on_error,
-            **Requests(runner, runner.starter).handlers,
+            **Requests(runner, starter).handlers,
         }
         self._failure: Exception | None = None
         self._attention = asyncio.Event()
@@ -90,7 +92,7 @@ class Intake:
         try:
             message = decode_session(payload)
         except (msgspec.DecodeError, RecursionError) as error:
-            _log.warning("%s: message skipped: %s", topics.session(runner.session_id), error)
+            logger.warning("%s: message skipped: %s", topics.session(runner.session_id), error)
             return
         if message is None or message.session_id != runner.session_id or runner.outcome is not None:
             return

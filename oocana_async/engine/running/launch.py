@@ -14,31 +14,31 @@ from oocana_async.engine.graph.graph import Graph
 from oocana_async.engine.graph.upstream import Selection, select_upstream
 from oocana_async.engine.manifests.blocks import SearchContext, TaskBlock
 from oocana_async.engine.running.jobs import FlowRun, Job, RootTask
-from oocana_async.engine.running.runner import SessionRunner
+from oocana_async.engine.running.starting import Starter
 from oocana_async.wire.messages.shared import RawMap
 
 __all__ = ["start_flow", "start_task"]
 
 
-def start_task(
-    runner: SessionRunner, task: TaskBlock, path: Path, inputs: RawMap | None, search: SearchContext
-) -> None:
+def start_task(starter: Starter, task: TaskBlock, path: Path, inputs: RawMap | None, search: SearchContext) -> None:
     """Run a task directly.
 
     Args:
-        runner: keeps the books.
+        starter: starts it.
         task: the target.
         path: its file as resolved.
         inputs: encoded inputs, defaults filled in.
         search: for the references in its requests.
     """
+    runner = starter.runner
     job = Job(runner.new_job_id(), None, [], inputs=inputs)
     root = RootTask(job.job_id, str(path), search, workspace_scope(task))
-    runner.start_root_task(job, root, TaskWire(task, task.inputs_def, task.outputs_def))
+    runner.take_root_task(job, root)
+    starter.run_task(job, TaskWire(task, task.inputs_def, task.outputs_def), root.scope)
 
 
 def start_flow(
-    runner: SessionRunner,
+    starter: Starter,
     graph: Graph,
     inputs: RawMap | None,
     *,
@@ -49,14 +49,14 @@ def start_flow(
     """Run a flow or subflow.
 
     Args:
-        runner: keeps the books.
+        starter: has the plan of the graph.
         graph: the target.
         inputs: encoded inputs, defaults filled in.
         nodes: run only these and what they need.
         cached: node id -> handle -> value of an earlier run.
         keep_latest: whether to note the last input values.
     """
-    plan = runner.starter.plan(graph)
+    runner, plan = starter.runner, starter.plan(graph)
     preloaded = {node_id: dict(values) for node_id, values in (cached or {}).items()}
     selection: Selection | None = None
     if nodes:

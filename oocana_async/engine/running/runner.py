@@ -1,7 +1,11 @@
 """Keeps the books of one session: its jobs and flow jobs, and carries out what flow states ask for.
 
-All decisions about nodes are made by `FlowState`; what a block needs to start is in `starting`, messages of executors
-come through `intake`, what blocks ask for is in `requests`. Nothing here waits.
+All decisions about nodes are made by `FlowState`. What a block needs to start is in `starting`, messages of executors
+come through `intake`, what blocks ask for is in `block_requests`: these know the runner, it does not know them.
+
+Duties: each job that is registered is ended or dropped exactly once, which withdraws its timer and stops what runs for
+it; actions of one flow are carried out in the order in which they were asked for, and none after the flow is over;
+the outcome is told once. Nothing here waits, except for the large rest of actions that one message may lead to.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,14 +21,12 @@ from msgspec import Raw
 
 from oocana_async.channel.bus import Bus
 from oocana_async.engine.flow.actions import Action, EmitOutput, FinishFlow, ReportProgress, StartJob
-from oocana_async.engine.flow.plan import TaskWire
 from oocana_async.engine.graph.upstream import Selection
 from oocana_async.engine.hosts.scopes import ExecutorHost, ScopeMap
 from oocana_async.engine.running.executors import Executors, Spawner
 from oocana_async.engine.running.jobs import FlowRun, Job, RootTask
 from oocana_async.engine.running.records import RunRecord
 from oocana_async.engine.running.report_events import Reporter
-from oocana_async.engine.running.starting import Starter
 from oocana_async.wire import topics
 from oocana_async.wire.messages.shared import OutputTarget, RawMap, StackFrame
 
@@ -52,7 +54,6 @@ class SessionRunner:
         scopes: says how.
         spawner: owner of tasks and timers.
         record: what the caller gets to know at the end.
-        env: variables for shell commands, beside the inherited ones.
         new_job_id: makes job ids, random UUIDs when None.
         now_ms: milliseconds since the epoch.
     """
@@ -66,7 +67,6 @@ class SessionRunner:
         spawner: Spawner,
         *,
         record: RunRecord,
-        env: Mapping[str, str] | None = None,
         new_job_id: Callable[[], str] | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -90,13 +90,15 @@ class SessionRunner:
         self._work: deque[tuple[FlowRun, Action]] = deque()
         self._is_draining = False
         self._is_continuing = False
-        self.starter = Starter(self, env=dict(env or {}))
         self._perform: dict[type[Any], Callable[[FlowRun, Any], None]] = {
-            StartJob: self.starter.start_node,
             EmitOutput: self._emit,
             ReportProgress: self._progress,
             FinishFlow: self._finish_flow,
         }
+
+    def connect(self, start_node: Callable[[FlowRun, StartJob], None]) -> None:
+        """Say what starts the runs of nodes; the `Starter` does, when it is made."""
+        self._perform[StartJob] = start_node
 
     def drain(self) -> None:
         """Carry out what flow states asked for; a large rest goes on in a task, slice by slice."""
@@ -164,11 +166,10 @@ class SessionRunner:
         self.root = flow
         self.begin_flow(flow, inputs, selection)
 
-    def start_root_task(self, job: Job, root: RootTask, wire: TaskWire) -> None:
-        """Run the target, a task; the session ends with it and its children."""
+    def take_root_task(self, job: Job, root: RootTask) -> None:
+        """Take a task that is about to run as the target; the session ends with it and its children."""
         self._root_job = job
         self.root_task = root
-        self.starter.run_task(job, wire, root.scope)
 
     def end(
         self,
@@ -236,7 +237,6 @@ class SessionRunner:
         for job in list(self.jobs.values()):
             self._drop(job)
         self._work.clear()
-        self.executors.close()
         self.on_outcome(outcome)
 
     # -- actions of flow states --------------------------------------------------------------------------------------

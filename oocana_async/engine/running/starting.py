@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import msgspec
-
+from oocana_async.engine.checks.unsupported import hidden_source, obstacle
 from oocana_async.engine.flow.actions import StartJob
 from oocana_async.engine.flow.flow_state import FlowState
 from oocana_async.engine.flow.plan import FlowPlan, NodePlan, TaskWire
-from oocana_async.engine.graph.conditions import choose
+from oocana_async.engine.graph.conditions import evaluate
 from oocana_async.engine.graph.graph import Graph, SlotBlock, SubflowBlock
 from oocana_async.engine.hosts.scopes import RunScope, ScopeMap
 from oocana_async.engine.manifests.blocks import (
@@ -24,32 +24,28 @@ from oocana_async.engine.manifests.blocks import (
 from oocana_async.engine.running.jobs import FlowRun, Job
 from oocana_async.engine.running.outside.connector import call_connector
 from oocana_async.engine.running.outside.shell import ShellJob
+from oocana_async.engine.running.runner import SessionRunner
 from oocana_async.wire import topics
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.dispatch import BlockPayload, ServiceBlockPayload
 from oocana_async.wire.messages.shared import StackFrame
-
-if TYPE_CHECKING:
-    from oocana_async.engine.running.runner import SessionRunner
 
 __all__ = ["MAX_DEPTH", "Starter"]
 
 MAX_DEPTH = 50
 """A job with so many levels in its stacks is not run (flow-format.md 5.8)."""
 
-_decode = msgspec.json.decode
-
 
 class Starter:
     """Turns the decision that a block is to run into messages, processes and flow jobs.
 
     Args:
-        runner: keeps the books.
+        runner: keeps the books; from now on it starts the runs of nodes here.
         env: variables for shell commands, beside the inherited ones.
     """
 
     def __init__(self, runner: SessionRunner, *, env: Mapping[str, str]) -> None:
-        self._runner = runner
+        self.runner = runner
         self._env = env
         self._plans: dict[int, FlowPlan] = {}
         self._kinds: dict[type[Any], Callable[[FlowRun, Job, NodePlan], None]] = {
@@ -59,6 +55,7 @@ class Starter:
             ServiceBlock: self._start_service,
             ConditionBlock: self._start_condition,
         }
+        runner.connect(self.start_node)
 
     def plan(self, graph: Graph) -> FlowPlan:
         """Return the plan of a graph, made once."""
@@ -91,30 +88,30 @@ class Starter:
             own_node: the node whose own process it runs in.
             timeout: seconds until it is ended.
         """
-        runner, block = self._runner, wire.block
+        runner, block = self.runner, wire.block
         job.wire, job.block_path = wire, wire.block_path
         runner.begin(job)
         if timeout is not None:
             job.cancel_timer = runner.spawner.call_later(timeout, lambda: runner.time_out(job, timeout))
         assert isinstance(block, TaskBlock), "services have a way of their own"
-        if block.hide_source:
-            runner.finish(job, error=_hidden(block))
+        refusal = hidden_source(block) or obstacle(block, os.environ)
+        if refusal is not None:
+            runner.finish(job, error=str(refusal))
         elif isinstance(block.executor, PythonExecutor):
             self._dispatch(job, wire, block, scope, own_node)
         elif isinstance(block.executor, ShellExecutor):
-            shell = ShellJob(self._runner, job, block, self._env)
+            shell = ShellJob(self.runner, job, block, self._env)
             job.stop = runner.spawner.spawn(f"shell {job.job_id}", shell.run)
-        elif isinstance(block.executor, ConnectorExecutor):
+        else:
+            assert isinstance(block.executor, ConnectorExecutor), "others are refused above"
             action, outputs = block.executor.action, tuple(block.outputs_def or ())
             job.stop = runner.spawner.spawn(
                 f"connector {job.job_id}", lambda: call_connector(runner, job, action, outputs, timeout)
             )
-        else:
-            runner.finish(job, error=f"The embedded engine has no {block.executor.name} executor.")
 
     def run_flow(self, job: Job, graph: Graph, scope: RunScope, outer: RunScope) -> None:
         """Run a graph as a job of another flow."""
-        runner = self._runner
+        runner = self.runner
         plan = self.plan(graph)
         runner.register(job)
         inputs, job.inputs = job.inputs, None
@@ -123,8 +120,8 @@ class Starter:
 
     def _refuse(self, flow: FlowRun, job: Job, error: str) -> None:
         """Report that a job is not run; its flow carries on."""
-        self._runner.report.block_finished(job, None, error)
-        self._runner.act(flow, flow.state.on_end(job.job_id, instant=True))
+        self.runner.report.block_finished(job, None, error)
+        self.runner.act(flow, flow.state.on_end(job.job_id, instant=True))
 
     def _start_task(self, flow: FlowRun, job: Job, node: NodePlan) -> None:
         scope = node.node.scope
@@ -153,7 +150,7 @@ class Starter:
             self.run_task(job, node.wire, scope, own_node=slot.scope.node_id, timeout=node.node.timeout)
 
     def _start_service(self, flow: FlowRun, job: Job, node: NodePlan) -> None:
-        runner, wire = self._runner, node.wire
+        runner, wire = self.runner, node.wire
         block = wire.block
         assert isinstance(block, ServiceBlock)
         job.wire = wire
@@ -174,17 +171,13 @@ class Starter:
         runner.executors.dispatch(flow.scope, None, job.job_id, topics.run_service_block(), encode_message(payload))
 
     def _start_condition(self, flow: FlowRun, job: Job, node: NodePlan) -> None:
-        block, given = node.node.block, job.inputs or {}
-        assert isinstance(block, ConditionBlock)
-        self._runner.begin(job)
-        handle = choose(block, {name: _decode(value) for name, value in given.items()})
-        first = next(iter(node.node.inputs_def or ()), None)
-        result = {handle: given[first]} if handle is not None and first in given else None
-        self._runner.report.block_finished(job, result, None)
-        self._runner.end(job, result, instant=result is None)
+        self.runner.begin(job)
+        result = evaluate(node.node, job.inputs or {})
+        self.runner.report.block_finished(job, result, None)
+        self.runner.end(job, result, instant=result is None)
 
     def _dispatch(self, job: Job, wire: TaskWire, block: TaskBlock, scope: RunScope, own_node: str | None) -> None:
-        runner = self._runner
+        runner = self.runner
         job.identifier = runner.executors.identifier(scope, own_node)
         payload = BlockPayload(
             session_id=runner.session_id,
@@ -197,8 +190,3 @@ class Starter:
             identifier=job.identifier,
         )
         runner.executors.dispatch(scope, own_node, job.job_id, topics.run_block(), encode_message(payload))
-
-
-def _hidden(block: TaskBlock) -> str:
-    where = block.path or block.directory
-    return f"{where} belongs to a package with hidden source; it runs on a remote service only, not in this process."

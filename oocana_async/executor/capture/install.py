@@ -1,4 +1,4 @@
-"""Send what blocks print, log and warn to the log of the block that did it; see `install`.
+"""Send what blocks print, log and warn to the log of the block that did it; see `installed`.
 
 Which block that is, is a context variable: tasks inherit it by themselves, threads and pools while this is installed.
 """
@@ -7,57 +7,31 @@ from __future__ import annotations
 
 import builtins
 import concurrent.futures
+import contextlib
 import contextvars
 import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from oocana_async.executor.capture.captured_text import CapturedText, Sink, current_output
 from oocana_async.executor.capture.log_records import LoggingPatch
 from oocana_async.executor.capture.streams import JobStream, SysModule, assigned_outside
+from oocana_async.patching import SharedPatch
 
-__all__ = ["CapturedText", "Sink", "attach", "current_output", "install", "installed", "uninstall"]
-
-_lock = threading.Lock()
-_installed: list[_Installation] = []
-_users = 0
+__all__ = ["CapturedText", "Sink", "attach", "current_output", "installed"]
 
 
-def install() -> None:
-    """Start capturing. May be called several times; each call needs its own `uninstall`.
+def installed() -> contextlib.AbstractContextManager[None]:
+    """Capture inside a `with` block; several may be inside at the same time, and the last one puts everything back.
 
     Replaced until then: `builtins.print`, `sys.stdout` and `sys.stderr` (assigning to them inside a job concerns that
     job alone), `warnings.showwarning`, `sys.breakpointhook`, `Thread.start`, `ThreadPoolExecutor.submit`,
     `logging.basicConfig` and how loggers fall back to stderr. Outside of jobs all of them do what they always do.
     """
-    global _users  # noqa: PLW0603 - as global as what is replaced
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _installed.append(_Installation())
-
-
-def uninstall() -> None:
-    """Put back all that `install` replaced, with the last call of several."""
-    global _users  # noqa: PLW0603
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            _installed.pop().undo()
-
-
-@contextmanager
-def installed() -> Iterator[None]:
-    """Capture inside a `with` block."""
-    install()
-    try:
-        yield
-    finally:
-        uninstall()
+    return _capture.installed()
 
 
 def attach(sink: Sink, *, tee: bool = False) -> CapturedText:
@@ -109,6 +83,9 @@ class _Installation:
         for stream in self._streams:
             vars(sys)[stream.stdio] = assigned_outside.get(stream.stdio, stream.real)
         assigned_outside.clear()
+
+
+_capture = SharedPatch(lambda: _Installation().undo)
 
 
 def _make_print(original: Callable[..., None]) -> Callable[..., None]:

@@ -1,10 +1,10 @@
 """Resolve what scriptlets import: first in their own directory, without a trace in `sys.path` or under a bare name.
 
-Rules, in the order in which they are asked for `import name` in a file of a room (the directory of a block's entry):
+Rules, in the order in which they are asked for `import name` in a file that came from the directory of a block:
 
 1. Names of the standard library mean the standard library, and a module never means itself: a scriptlet that is called
    `copy.py` or `pandas.py` harms nobody.
-2. A package or module beside the scriptlet. It belongs to that directory: another room gets its own.
+2. A package or module beside the scriptlet. It belongs to that directory: a block of another directory gets its own.
 3. Everything else, as always; where several packages share a process, what lies in the directory of a package, and is
    not installed, belongs to that package.
 
@@ -19,8 +19,7 @@ import importlib
 import importlib.util
 import os
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -29,47 +28,42 @@ from types import FrameType, ModuleType
 from oocana_async.executor.loading.modules import (
     INIT_FILE,
     ScriptletModule,
+    find_beside,
     find_by_name,
-    find_in_room,
     is_front_of_name,
     new_part,
 )
+from oocana_async.patching import SharedPatch
 
 _original_import = builtins.__import__
-_lock = threading.Lock()
-_users = 0
 
 
-def install() -> None:
-    """Start resolving imports of scriptlets. May be called several times; each call needs its own `uninstall`."""
-    global _users, _original_import  # noqa: PLW0603 - the hook is as global as what it hooks
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _original_import = builtins.__import__
-            builtins.__import__ = import_in_room
-            sys.meta_path.insert(0, _FINDER)
+def _hook_in() -> Callable[[], None]:
+    global _original_import  # noqa: PLW0603 - the hook is as global as what it hooks
+    _original_import = builtins.__import__
+    builtins.__import__ = import_beside
+    sys.meta_path.insert(0, _FINDER)
+    return _hook_out
 
 
-def uninstall() -> None:
-    """Put back what `install` replaced, with the last call of several."""
-    global _users  # noqa: PLW0603
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            sys.meta_path.remove(_FINDER)
-            if builtins.__import__ is import_in_room:
-                builtins.__import__ = _original_import
+def _hook_out() -> None:
+    sys.meta_path.remove(_FINDER)
+    if builtins.__import__ is import_beside:  # else somebody replaced it after us and may still call us
+        builtins.__import__ = _original_import
 
 
-def import_in_room(
+import_rules = SharedPatch(_hook_in)
+"""The rules above, in force while anybody has them installed."""
+
+
+def import_beside(
     name: str,
     globals: Mapping[str, object] | None = None,  # noqa: A002 - the signature of builtins.__import__
     locals: Mapping[str, object] | None = None,  # noqa: A002
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """Do what `builtins.__import__` does, for files of scriptlet directories with their own room first."""
+    """Do what `builtins.__import__` does; in files of scriptlet directories, what lies beside them comes first."""
     importer = find_by_name((sys._getframe(1).f_globals if globals is None else globals).get("__name__"))  # noqa: SLF001
     if importer is None:
         return _original_import(name, globals, locals, fromlist or (), level)
@@ -97,10 +91,10 @@ def _find(importer: ScriptletModule, name: str, fromlist: Sequence[str], level: 
 
 def _in_package(importer: ScriptletModule, top: str) -> ScriptletModule | None:
     """Return what lies in the package of a file under a name; the file keeps that version for good."""
-    source = importer.shelf.find_in_package(importer.source.path, top)
+    source = importer.registry.find_in_package(importer.source.path, top)
     if source is None or source.path == importer.source.path:
         return None
-    target = importer.shelf.get(source)
+    target = importer.registry.get(source)
     importer.bind(top, target)
     return target
 
@@ -111,14 +105,14 @@ def _relative(importer: ScriptletModule, name: str, fromlist: Sequence[str]) -> 
         top, _, rest = name.partition(".")
         target = _beside(importer, top, f".{top}")
         return None if target is None else _descend(target, rest, fromlist)
-    room = ModuleType(importer.source.room)
+    around = ModuleType(importer.source.directory)
     if importer.is_entry_package:
-        room.__dict__.update(importer.module.__dict__)
+        around.__dict__.update(importer.module.__dict__)
     for wanted in fromlist:
-        target = None if hasattr(room, wanted) else _beside(importer, wanted, f".{wanted}")
+        target = None if hasattr(around, wanted) else _beside(importer, wanted, f".{wanted}")
         if target is not None:
-            setattr(room, wanted, target.module)
-    return room
+            setattr(around, wanted, target.module)
+    return around
 
 
 def _beside(importer: ScriptletModule, top: str, bound_as: str) -> ScriptletModule | None:
@@ -126,10 +120,10 @@ def _beside(importer: ScriptletModule, top: str, bound_as: str) -> ScriptletModu
     bound = importer.bound.get(bound_as)
     if bound is not None:
         return bound
-    source = find_in_room(importer.source.room, top)
+    source = find_beside(importer.source.directory, top)
     if source is None or (source.path == importer.source.path and not source.package):
         return None
-    target = importer.shelf.get(source)
+    target = importer.registry.get(source)
     importer.bind(bound_as, target)
     return target
 
@@ -145,7 +139,7 @@ def _descend(target: ScriptletModule, rest: str, fromlist: Sequence[str]) -> Mod
 
 
 class _Finder(MetaPathFinder):
-    """Find submodules of packages in rooms, and help those who import by text alone (`importlib`, pickle)."""
+    """Find submodules of packages beside scriptlets, and help those who import by text alone (`importlib`, pickle)."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -9,8 +9,8 @@ from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, Self
 
 from oocana_async.errors import ScriptletError
-from oocana_async.executor.loading import imports
-from oocana_async.executor.loading.modules import ModuleShelf, Source
+from oocana_async.executor.loading.imports import import_rules
+from oocana_async.executor.loading.modules import ModuleRegistry, Source
 from oocana_async.executor.loading.tracebacks import format_exception
 
 DEFAULT_ENTRY = "index.py"
@@ -40,20 +40,20 @@ class ScriptletLoader:
     """
 
     def __init__(self) -> None:
-        self._shelf = ModuleShelf()
+        self._registry = ModuleRegistry()
         self._sources: dict[tuple[str, str], Source] = {}
         self._known: dict[tuple[Source, str], tuple[ModuleType, Scriptlet]] = {}
 
     def __enter__(self) -> Self:
         """Install the import rules of scriptlets."""
-        imports.install()
+        import_rules.install()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Uninstall them."""
-        imports.uninstall()
+        import_rules.uninstall()
 
     def load(
         self, entry: str = DEFAULT_ENTRY, function: str = DEFAULT_FUNCTION, *, directory: Path | str = ""
@@ -89,11 +89,11 @@ class ScriptletLoader:
 
     def add_package(self, directory: Path | str) -> None:
         """Let scriptlets below a directory import what lies in it without meeting what lies in other packages."""
-        self._shelf.add_package(str(directory))
+        self._registry.add_package(str(directory))
 
     def forget(self) -> None:
         """Take all modules of this loader out of `sys.modules`; their objects go on working, pickling them does not."""
-        self._shelf.forget()
+        self._registry.forget()
 
     def _locate(self, entry: str, directory: Path | str) -> Source:
         key = (entry, str(directory))
@@ -108,6 +108,6 @@ class ScriptletLoader:
 
     def _import(self, source: Source) -> ModuleType:
         try:
-            return self._shelf.get(source).module
+            return self._registry.get(source).module
         except Exception as error:
             raise ScriptletError(format_exception(error, keep_own=False)) from error

@@ -33,12 +33,12 @@ class Source(NamedTuple):
 
     Attributes:
         path: absolute path of the file.
-        room: directory in which its absolute imports are looked up first.
-        package: whether it is the `__init__.py` of a package inside the room, not the entry of a block.
+        directory: where its absolute imports are looked up first: that of the block whose entry it is or serves.
+        package: whether it is the `__init__.py` of a package inside the directory, not the entry of a block.
     """
 
     path: str
-    room: str
+    directory: str
     package: bool = False
 
 
@@ -63,15 +63,15 @@ class ScriptletModule:
         source: the file.
         name: the module's `__name__`.
         module: the module; half-built while it is loading.
-        bound: what names imported by this module mean, None for what lies outside its room.
+        bound: what names imported by this module mean, None for what lies outside its directory.
         parts: submodules, if it is a package.
     """
 
-    def __init__(self, source: Source, name: str, shelf: ModuleShelf) -> None:
+    def __init__(self, source: Source, name: str, registry: ModuleRegistry) -> None:
         self.source = source
         self.file = Path(source.path)
         self.name = name
-        self.shelf = shelf
+        self.registry = registry
         self.bound: dict[str, ScriptletModule | None] = {}
         self.parts: list[ScriptletModule] = []
         self.importers: list[ScriptletModule] = []
@@ -138,7 +138,7 @@ class PartLoader(SourceLoader):
         self._record.state = _State.READY
 
 
-class ModuleShelf:
+class ModuleRegistry:
     """The newest version of each file, loaded once however many threads ask at the same time.
 
     It also knows the directories of the packages whose scriptlets it holds, see `add_package`.
@@ -195,7 +195,7 @@ class ModuleShelf:
         return None if found is None or _is_installed(name) else found
 
     def forget(self) -> None:
-        """Take every module of this shelf out of `sys.modules`; what still refers to them goes on working."""
+        """Take every module of this registry out of `sys.modules`; what still refers to them goes on working."""
         with self._changed:
             for record in self._all:
                 _drop(record)
@@ -276,19 +276,19 @@ def is_front_of_name(text: str) -> bool:
     return any(name.partition(".")[0] == text for name in tuple(_BY_NAME))
 
 
-def find_in_room(room: str, name: str) -> Source | None:
+def find_beside(directory: str, name: str) -> Source | None:
     """Return what an import of `name` means in a directory: a package first, then a module, then a bare folder."""
-    found = _find_file(room, name)
-    if found is None and Path(room, name).is_dir() and not _known_elsewhere(name):
-        return Source(str(Path(room, name)), room, package=True)
+    found = _find_file(directory, name)
+    if found is None and Path(directory, name).is_dir() and not _known_elsewhere(name):
+        return Source(str(Path(directory, name)), directory, package=True)
     return found
 
 
-def _find_file(room: str, name: str) -> Source | None:
-    folder = Path(room, name)
+def _find_file(directory: str, name: str) -> Source | None:
+    folder = Path(directory, name)
     for path, package in ((folder / INIT_FILE, True), (folder.with_name(f"{name}.py"), False)):
         if path.is_file():
-            return Source(str(path), room, package)
+            return Source(str(path), directory, package)
     return None
 
 
@@ -305,7 +305,7 @@ def _is_ours(finder: object) -> bool:
 
 
 def _known_elsewhere(name: str) -> bool:
-    """Whether a name means something outside the room; as in Python, a folder without `__init__.py` comes last."""
+    """Whether a name means something outside the directory; as in Python, a folder without `__init__.py` comes last."""
     return name in sys.modules or importlib.machinery.PathFinder.find_spec(name) is not None
 
 
@@ -353,7 +353,7 @@ def _read(path: str) -> tuple[bytes, Stamp]:
 
 def new_part(package: ScriptletModule, name: str, file: Path) -> ScriptletModule:
     """Return the record of a submodule that the import system is about to load."""
-    record = ScriptletModule(Source(str(file), package.source.room, package=True), name, package.shelf)
+    record = ScriptletModule(Source(str(file), package.source.directory, package=True), name, package.registry)
     _build(record, PartLoader(record, package))
     return record
 

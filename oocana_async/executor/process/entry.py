@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "script"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CLEAN_UP, THREADS, DRAIN = 2.5, 0.5, 2.0
 """Seconds that running blocks, then their threads, then queued messages get after the reason to leave: 5 in all."""
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     place = set_up_logging(directory, arguments.identifier, console=arguments.console)
     _say(f"setup logging in {place}")
     if arguments.unknown:
-        log.warning("ignored unknown arguments: %s", " ".join(arguments.unknown))
+        logger.warning("ignored unknown arguments: %s", " ".join(arguments.unknown))
     return asyncio.run(_serve(arguments))
 
 
@@ -69,7 +69,7 @@ class _Notices:
     def take(self, notice: Notice) -> None:
         """Take a notice; before there are blocks it is logged."""
         if self.executor is None:
-            log.warning("%s", notice.text)
+            logger.warning("%s", notice.text)
         elif notice.kind.name == "NO_INPUTS":
             self.executor.inputs_lost(notice.job_id, notice.text)
         else:
@@ -84,14 +84,14 @@ async def _serve(arguments: ExecutorArguments) -> int:
         try:
             await transport.__aenter__()
         except TransportError as error:
-            log.error("cannot connect to the broker: %s", error)
+            logger.error("cannot connect to the broker: %s", error)
             sys.stderr.write(f"python-executor: cannot connect to the broker at {arguments.broker}: {error}\n")
             return 1
         _say(f"connecting to broker {arguments.broker} success")
         try:
             return await _run(arguments, transport, departure, notices)
         except TransportError as error:
-            log.error("the connection to the broker is lost: %s", error)
+            logger.error("the connection to the broker is lost: %s", error)
             return 1
         finally:
             await transport.aclose()
@@ -118,7 +118,7 @@ async def _run(arguments: ExecutorArguments, transport: MqttTransport, departure
         watch_session_topic=True,
         inputs_deadline=None,
     )
-    runtime = Runtime(on_notice=log.warning)
+    runtime = Runtime(on_notice=logger.warning)
     await runtime.__aenter__()
     try:
         executor = Executor(transport, session, runtime, service_address=arguments.address)
@@ -140,7 +140,7 @@ def _debug(arguments: ExecutorArguments) -> int | None:
         if arguments.wait_for_client:
             debugpy.wait_for_client()
     except Exception as error:  # noqa: BLE001 - whatever it is, blocks run without a debugger
-        log.warning("cannot listen for a debugger on port %d: %s", arguments.debug_port, error)
+        logger.warning("cannot listen for a debugger on port %d: %s", arguments.debug_port, error)
         return None
     return arguments.debug_port
 

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from oocana_async.channel.throttle import LoopClock
+from oocana_async.channel.clock import LoopClock
 from oocana_async.errors import TransportError
 from oocana_async.executor.process.leaving import Departure, Reason, run_and_leave
 from oocana_async.executor.runtime import Runtime
+from oocana_async.executor.service_process.service import Service, ServiceIdentity
 from oocana_async.executor.services.lifetime import StopAt
-from oocana_async.executor.services.service import Service, ServiceIdentity
 from oocana_async.transport.base import Transport
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 GRACE = 3.0
 """Seconds that running jobs get after the reason to leave; less than the executor waits."""
@@ -74,7 +74,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
             async with transport:
                 return await _run(arguments, transport, departure, notices)
         except TransportError as error:
-            log.error("the connection is lost: %s", error)
+            logger.error("the connection is lost: %s", error)
             return 1
 
 
@@ -86,7 +86,7 @@ class _Notices:
     def take(self, notice: Notice) -> None:
         """Take a notice; before there are jobs it is logged."""
         if self.service is None:
-            log.warning("%s", notice.text)
+            logger.warning("%s", notice.text)
         else:
             self.service.warn(notice.job_id, notice.text)
 
@@ -112,13 +112,13 @@ async def _run(arguments: argparse.Namespace, transport: Transport, departure: D
     identity = ServiceIdentity(
         arguments.service_hash, arguments.instance, arguments.session_id, arguments.stop_at, arguments.keep_alive
     )
-    runtime = await Runtime(max_loops=1, on_notice=log.warning).__aenter__()
+    runtime = await Runtime(max_loops=1, on_notice=logger.warning).__aenter__()
     service = Service(transport, runtime, identity, LoopClock(asyncio.get_running_loop()))
     notices.service = service
     watch = asyncio.create_task(_watch(departure, service), name="oocana-departure-watch")
     try:
         async with service:
-            log.info("leaving because %s", await service.until_over())
+            logger.info("leaving because %s", await service.until_over())
             await service.aclose(GRACE)
     finally:
         watch.cancel()

@@ -14,7 +14,7 @@ from oocana_async.executor.scope import ExecutorScope
 
 __all__ = ["scope_of", "serve"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def scope_of(arguments: ExecutorArguments, *, debug_port: int | None = None) -> ExecutorScope:
@@ -49,7 +49,7 @@ async def serve(
     executor.add_scope(scope)
     reason = await departure.wait()
     running = executor.running
-    log.info("leaving because %s; %d jobs running", reason.value, running)
+    logger.info("leaving because %s; %d jobs running", reason.value, running)
     watch.cancel()
     await executor.aclose(grace(reason))
     return reason.exit_code(jobs_running=running > 0)

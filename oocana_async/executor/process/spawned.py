@@ -19,7 +19,7 @@ from oocana_async.transport.pipe.ends import PipeTransport
 
 __all__ = ["main"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 GRACE = 4.0
 """Seconds that running blocks get after the reason to leave; less than the parent waits."""
@@ -55,7 +55,7 @@ async def _serve(arguments: ExecutorArguments, fd: int, max_threads: int | None)
             try:
                 return await _run(arguments, transport, departure, max_threads)
             except TransportError as error:
-                log.warning("the connection to the engine is lost: %s", error)
+                logger.warning("the connection to the engine is lost: %s", error)
                 return 1
 
 
@@ -63,7 +63,7 @@ async def _run(
     arguments: ExecutorArguments, transport: PipeTransport, departure: Departure, max_threads: int | None
 ) -> int:
     session = ExecutorSession(arguments.session_id, arguments.session_dir)
-    runtime = await Runtime(max_threads=max_threads, on_notice=log.warning).__aenter__()
+    runtime = await Runtime(max_threads=max_threads, on_notice=logger.warning).__aenter__()
     try:
         executor = await Executor(transport, session, runtime).__aenter__()
         return await serve(executor, departure, scope_of(arguments), _grace)

@@ -1,7 +1,6 @@
-"""Services: blocks that share one long-lived process, which an executor starts and feeds (protocol.md 6).
+"""Services as an executor sees them: blocks that share one long-lived process, which it starts and feeds.
 
-On the executor's side, `manager` has a `link` per service, which starts or finds the process and hands it jobs;
-`assignments` knows which job is where. In the process, `process` is the program, `service` takes the jobs, `jobs` runs
-them per session, `main_function` runs what the service's author wrote, with a `context` to register handlers in, and
-`lifetime` says when it is time to leave. `wire` is what both sides say to each other.
+`manager` has a `remote` per service, which finds the process or starts it (`launching`) and hands it jobs (protocol.md
+6); `assignments` knows which job is where. `service_messages` is what both sides say to each other. What runs in the
+process is next door, in `service_process`.
 """

@@ -31,11 +31,6 @@ class Assignments:
         """Whether jobs wait for a process."""
         return bool(self._held)
 
-    @property
-    def has_sent(self) -> bool:
-        """Whether a process has jobs."""
-        return bool(self._sent)
-
     def take(self, job: ServiceJob) -> list[ServiceJob]:
         """Take a new job; returns what must be sent to the process now."""
         self._held[job.job_id] = job

@@ -48,11 +48,6 @@ class Lifetime:
         self._idle_since = math.inf
         self._failed = False
 
-    @property
-    def running(self) -> int:
-        """Jobs that have begun and not ended."""
-        return self._running
-
     def job_began(self) -> None:
         """Note a new job; it stops the countdown."""
         self._running += 1

@@ -1,12 +1,12 @@
-"""The services of one executor: each job goes to the link of its service, and never blocks the executor."""
+"""The services of one executor: each job goes to its own, and never blocks the executor."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Protocol
 
-from oocana_async.channel.throttle import Clock
-from oocana_async.context.messenger import Channel
+from oocana_async.channel.clock import Clock
+from oocana_async.channel.port import JobPort
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
 from oocana_async.executor.services.launching import ServicePlan
 from oocana_async.executor.services.remote import RemoteService
@@ -18,10 +18,10 @@ from oocana_async.wire.messages.dispatch import ServiceBlockPayload
 from oocana_async.wire.messages.session import BlockFinished
 from oocana_async.wire.topics import session as session_topic
 
-__all__ = ["ServiceHome", "ServiceManager"]
+__all__ = ["ManagerOwner", "ServiceManager"]
 
 
-class ServiceHome(Protocol):
+class ManagerOwner(Protocol):
     """What the manager gets from its executor."""
 
     @property
@@ -29,7 +29,7 @@ class ServiceHome(Protocol):
         """The session."""
 
     @property
-    def channel(self) -> Channel:
+    def channel(self) -> JobPort:
         """Where messages go."""
 
     @property
@@ -41,43 +41,43 @@ class ServiceManager:
     """Hands jobs to services; belongs to the executor's loop.
 
     Args:
-        home: the executor.
+        owner: the executor.
         transport: for subscriptions and pipes; stays open.
         address: broker at which service processes reach the engine; None for pipes, and then global services end with
             this manager, too, because nobody else could keep them.
     """
 
-    def __init__(self, home: ServiceHome, transport: Transport, *, address: str | None) -> None:
-        self._home = home
+    def __init__(self, owner: ManagerOwner, transport: Transport, *, address: str | None) -> None:
+        self._owner = owner
         self._transport = transport
         self._address = address
-        self._links: dict[tuple[str, str | None], RemoteService] = {}
+        self._services: dict[tuple[str, str | None], RemoteService] = {}
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def clock(self) -> Clock:
         """The executor's clock."""
-        return self._home.clock
+        return self._owner.clock
 
     @property
     def session_id(self) -> str:
         """The executor's session."""
-        return self._home.session.session_id
+        return self._owner.session.session_id
 
     @property
     def running(self) -> int:
         """Number of jobs that have not ended, as far as is known here."""
-        return sum(len(link.jobs) for link in self._links.values())
+        return sum(len(service.jobs) for service in self._services.values())
 
     def take(self, payload: ServiceBlockPayload, scope: ExecutorScope) -> None:
         """Take a job; it gets its end whatever happens to the service."""
         plan = ServicePlan.of(payload, scope)
         key = (plan.service_hash, plan.session_id)
-        link = self._links.get(key)
-        if link is None:
-            link = self._links[key] = RemoteService(self, self._transport, plan, address=self._address)
-        session = self._home.session
-        link.take(ServiceJob(payload, str(session.session_dir), scope.pkg_data_dir, session.heal_children))
+        service = self._services.get(key)
+        if service is None:
+            service = self._services[key] = RemoteService(self, self._transport, plan, address=self._address)
+        session = self._owner.session
+        service.take(ServiceJob(payload, str(session.session_dir), scope.pkg_data_dir, session.heal_children))
 
     def flow_ended(self, flow_job_id: str) -> None:
         """Cancel the jobs of a flow that no service has yet."""
@@ -85,13 +85,13 @@ class ServiceManager:
         def belongs(job: ServiceJob) -> bool:
             return any(frame.flow_job_id == flow_job_id for frame in job.payload.stacks)
 
-        for link in self._links.values():
-            link.drop(belongs, "its flow has ended")
+        for service in self._services.values():
+            service.drop(belongs, "its flow has ended")
 
     def cancel_all(self, reason: str) -> None:
         """Cancel all jobs that no service has yet."""
-        for link in self._links.values():
-            link.drop(lambda job: True, reason)
+        for service in self._services.values():
+            service.drop(lambda job: True, reason)
 
     async def drain(self) -> None:
         """Wait until no job is left; cancelling it changes nothing."""
@@ -106,13 +106,13 @@ class ServiceManager:
         Args:
             grace: seconds that each process gets.
         """
-        await asyncio.gather(*(link.aclose(grace) for link in self._links.values()))
+        await asyncio.gather(*(service.aclose(grace) for service in self._services.values()))
 
-    # -- for the links ------------------------------------------------------------------------------------------
+    # -- for the services ---------------------------------------------------------------------------------------
 
     def send(self, message: Outgoing) -> None:
         """Send a message over the executor's channel."""
-        self._home.channel.put(message)
+        self._owner.channel.put(message)
 
     def fail(self, job: ServiceJob, error: str) -> None:
         """End a job with an error."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from oocana_async.channel.throttle import Clock, Timer
+from oocana_async.channel.clock import Clock, Timer
 from oocana_async.errors import StateError, TransportError
 from oocana_async.executor.services.assignments import Assignments
 from oocana_async.executor.services.launching import ServicePlan, launch
@@ -31,9 +31,9 @@ from oocana_async.wire import topics
 from oocana_async.wire.envelope import Delivery, Incoming, Outgoing
 from oocana_async.wire.messages import encode_message
 
-__all__ = ["LinkState", "RemoteService", "ServiceOwner"]
+__all__ = ["ServiceState", "RemoteService", "ServiceOwner"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FIND_WINDOW = 0.05
 """Seconds that a process which runs already gets to answer a ping before another one is started."""
@@ -49,7 +49,7 @@ SILENCE = 15.0
 
 
 class ServiceOwner(Protocol):
-    """What a link gets from the manager."""
+    """What a service gets from the manager."""
 
     @property
     def clock(self) -> Clock:
@@ -69,7 +69,7 @@ class ServiceOwner(Protocol):
         """Jobs have ended."""
 
 
-class LinkState(enum.Enum):
+class ServiceState(enum.Enum):
     """What is known about the process of a service."""
 
     IDLE = "not needed"
@@ -80,11 +80,11 @@ class LinkState(enum.Enum):
 
 
 _MOVES = {
-    LinkState.IDLE: {LinkState.SEEKING, LinkState.CLOSED},
-    LinkState.SEEKING: {LinkState.STARTING, LinkState.READY, LinkState.IDLE, LinkState.CLOSED},
-    LinkState.STARTING: {LinkState.READY, LinkState.IDLE, LinkState.CLOSED},
-    LinkState.READY: {LinkState.IDLE, LinkState.CLOSED},
-    LinkState.CLOSED: set[LinkState](),
+    ServiceState.IDLE: {ServiceState.SEEKING, ServiceState.CLOSED},
+    ServiceState.SEEKING: {ServiceState.STARTING, ServiceState.READY, ServiceState.IDLE, ServiceState.CLOSED},
+    ServiceState.STARTING: {ServiceState.READY, ServiceState.IDLE, ServiceState.CLOSED},
+    ServiceState.READY: {ServiceState.IDLE, ServiceState.CLOSED},
+    ServiceState.CLOSED: set[ServiceState](),
 }
 
 
@@ -105,7 +105,7 @@ class RemoteService:
         self._transport = transport
         self._address = address
         self._topics = ServiceTopics(plan.session_id, plan.service_hash)
-        self._state = LinkState.IDLE
+        self._state = ServiceState.IDLE
         self._subscription: Subscription | None = None
         self._process: ChildProcess | None = None
         self._own_instance = ""
@@ -116,11 +116,11 @@ class RemoteService:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def state(self) -> LinkState:
+    def state(self) -> ServiceState:
         """What is known about the process."""
         return self._state
 
-    def _move(self, state: LinkState) -> None:
+    def _move(self, state: ServiceState) -> None:
         if state not in _MOVES[self._state]:
             raise StateError(f"a service that is {self._state.value} cannot become {state.value}")
         self._state = state
@@ -139,15 +139,15 @@ class RemoteService:
             self._owner.fail(job, f"Cancelled: {reason}")
 
     async def aclose(self, grace: float) -> None:
-        """End the process unless it outlives its executor, then the link; may be called twice.
+        """End the process unless it outlives its executor, and stop listening to it; may be called twice.
 
         Args:
             grace: seconds that the process gets.
         """
-        if self._state is LinkState.CLOSED:
+        if self._state is ServiceState.CLOSED:
             return
         self.drop(lambda job: True, "the executor is leaving")
-        self._move(LinkState.CLOSED)
+        self._move(ServiceState.CLOSED)
         if self._outlives:
             self._send(self._topics.end_session, SessionEnd(self._owner.session_id))
         elif self._process is not None:
@@ -168,8 +168,8 @@ class RemoteService:
     # -- find or start ------------------------------------------------------------------------------------------
 
     def _begin_if_needed(self) -> None:
-        if self._state is LinkState.IDLE and self.jobs.has_held:
-            self._move(LinkState.SEEKING)
+        if self._state is ServiceState.IDLE and self.jobs.has_held:
+            self._move(ServiceState.SEEKING)
             self._own(self._find_or_start(), "start")
 
     async def _find_or_start(self) -> None:
@@ -177,11 +177,11 @@ class RemoteService:
             await self._listen()
             if self._address is not None:
                 await self._find()
-            if self._state is LinkState.SEEKING:
-                self._move(LinkState.STARTING)
+            if self._state is ServiceState.SEEKING:
+                self._move(ServiceState.STARTING)
                 await self._start()
         except (OSError, TransportError) as error:
-            if self._state in (LinkState.SEEKING, LinkState.STARTING):
+            if self._state in (ServiceState.SEEKING, ServiceState.STARTING):
                 self._give_up(f"Service {self.plan.directory} cannot be started: {error}")
 
     async def _listen(self) -> None:
@@ -201,7 +201,7 @@ class RemoteService:
         process = await launch(self.plan, self._own_instance, address=self._address, transport=self._transport)
         self._process = process
         self._own(self._watch(process, self._own_instance), "process")
-        if self._state is LinkState.STARTING:
+        if self._state is ServiceState.STARTING:
             self._set_timer(READY_TIMEOUT, self._on_late)
 
     def _on_late(self) -> None:
@@ -222,7 +222,7 @@ class RemoteService:
         error = f"Service {self.plan.directory} exited with code {show_code(code)}, its log is {self.plan.log_path}"
         if self.jobs.instance == instance:
             self._gone(error, orderly=False)
-        elif self._state is LinkState.STARTING and instance == self._own_instance:
+        elif self._state is ServiceState.STARTING and instance == self._own_instance:
             self._give_up(error)
 
     # -- what the service says ----------------------------------------------------------------------------------
@@ -249,13 +249,13 @@ class RemoteService:
                 case topics.SERVICE_EXIT:
                     self._on_exit_report(decode_status(message.payload).instance)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("skipped a message on %s that cannot be read: %s", message.topic, error)
+            logger.warning("skipped a message on %s that cannot be read: %s", message.topic, error)
 
     def _on_sighted(self, instance: str) -> None:
         """Use the first process that shows up, and no other; everybody sees them in the same order."""
-        if not instance or self._state not in (LinkState.SEEKING, LinkState.STARTING):
+        if not instance or self._state not in (ServiceState.SEEKING, ServiceState.STARTING):
             return
-        self._move(LinkState.READY)
+        self._move(ServiceState.READY)
         self._sighted.set()
         self._heard_at = self._owner.clock.now()
         if self._process is not None and instance != self._own_instance:
@@ -284,14 +284,14 @@ class RemoteService:
         failed = self.jobs.gone(orderly=orderly)
         for job in failed:
             self._owner.fail(job, error)
-        if self._state is not LinkState.CLOSED:
-            self._move(LinkState.IDLE)
+        if self._state is not ServiceState.CLOSED:
+            self._move(ServiceState.IDLE)
             self._begin_if_needed()
 
     def _give_up(self, error: str) -> None:
         """Fail all jobs; the next one tries again."""
-        log.error("%s", error)
-        self._move(LinkState.IDLE)
+        logger.error("%s", error)
+        self._move(ServiceState.IDLE)
         for job in self.jobs.fail_all():
             self._owner.fail(job, error)
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from oocana_async.executor.threads.loop_job import LoopJob, SeeOff, handle_exception, make_task
+from oocana_async.executor.threads.loop_job import LeftoverTasks, LoopJob, handle_exception, make_task
 
 if TYPE_CHECKING:
     _Selector = selectors.SelectSelector
@@ -116,7 +116,7 @@ class BlockLoop:
         *,
         stranded: deque[LoopJob],
         ended: Callable[[BlockLoop, LoopJob], None],
-        see_off: Callable[[LoopJob], SeeOff],
+        leftovers_of: Callable[[LoopJob], LeftoverTasks],
         left: Callable[[BlockLoop], None],
     ) -> None:
         self.name = name
@@ -127,7 +127,7 @@ class BlockLoop:
         self.running: set[LoopJob] = set()
         self.stranded = stranded
         self._ended = ended
-        self._see_off = see_off
+        self._leftovers_of = leftovers_of
         self._left = left
         self.is_called = False
         self._closing = False
@@ -201,7 +201,7 @@ class BlockLoop:
         if not job.claim():  # cancelled before it started
             return False
         self.running.add(job)
-        job.start(self.loop, self._job_ended, self._see_off)
+        job.start(self.loop, self._job_ended, self._leftovers_of)
         return True
 
     def _job_ended(self, job: LoopJob) -> None:
@@ -222,7 +222,9 @@ class BlockLoop:
         try:
             self.loop.run_forever()
         except (SystemExit, KeyboardInterrupt) as error:
-            any(job.exit_in_child(error) for job in tuple(self.running))
+            for job in tuple(self.running):
+                if job.exit_in_child(error):  # its own: the others have nothing to do with it
+                    break
 
     def _clean_up(self) -> None:
         """End what is left on the loop and close it."""

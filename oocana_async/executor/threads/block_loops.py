@@ -10,11 +10,12 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, NamedTuple, TypeVar
 
+from oocana_async.channel.futures import resolve
 from oocana_async.channel.loop_calls import LoopCalls
 from oocana_async.errors import ClosedError
 from oocana_async.executor.threads.block_loop import RESPONSIVE, BlockLoop
-from oocana_async.executor.threads.code_location import CodeLocation, place_of_thread
-from oocana_async.executor.threads.loop_job import LoopJob, SeeOff, find_owner
+from oocana_async.executor.threads.code_location import CodeLocation, location_of_thread
+from oocana_async.executor.threads.loop_job import LeftoverTasks, LoopJob, find_owner
 
 T = TypeVar("T")
 
@@ -32,13 +33,13 @@ class HeldLoop(NamedTuple):
 
     Attributes:
         job_id: the job, empty if it cannot be told.
-        place: where its code is, as well as that can be told.
+        location: where its code is, as well as that can be told.
         seconds: for how long.
         waiting: how many other jobs wait.
     """
 
     job_id: str
-    place: CodeLocation | None
+    location: CodeLocation | None
     seconds: float
     waiting: int
 
@@ -49,12 +50,12 @@ class StuckThread(NamedTuple):
     Attributes:
         name: its name.
         job_ids: the jobs in it.
-        place: where it is.
+        location: where it is.
     """
 
     name: str
     job_ids: tuple[str, ...]
-    place: CodeLocation | None
+    location: CodeLocation | None
 
 
 class BlockLoops:
@@ -91,7 +92,7 @@ class BlockLoops:
         self._where: dict[LoopJob, BlockLoop] = {}
         # Unbounded: one entry per job that no loop can start. Drained by the first loops that reach their selector.
         self._stranded: deque[LoopJob] = deque()
-        self._io: LoopCalls | None = None
+        self._loop_calls: LoopCalls | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._left: dict[BlockLoop, asyncio.Future[None]] = {}
         self._closed = False
@@ -113,7 +114,7 @@ class BlockLoops:
             BaseException: whatever the coroutine raises, `SystemExit` too, which it also raises if a task of it does.
         """
         returned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        job = self.submit(factory, context=context, job_id=job_id, returned=lambda _: _resolve(returned))
+        job = self.submit(factory, context=context, job_id=job_id, returned=lambda _: resolve(returned))
         try:
             await returned
         except asyncio.CancelledError:
@@ -140,9 +141,9 @@ class BlockLoops:
         """
         if self._closed:
             raise ClosedError("the block loops are closed and take no more jobs")
-        self._io = LoopCalls.of_running_loop(self._io)
+        self._loop_calls = LoopCalls.of_running_loop(self._loop_calls)
         job = self._jobs[job_id] = LoopJob(factory, context, job_id, returned)
-        self._place(job)
+        self._assign(job)
         return job
 
     def cancel(self, job_id: str) -> bool:
@@ -195,14 +196,14 @@ class BlockLoops:
         self._idle.clear()
         return [
             StuckThread(
-                loop.name, tuple(sorted(job.job_id for job in tuple(loop.running))), place_of_thread(loop.thread)
+                loop.name, tuple(sorted(job.job_id for job in tuple(loop.running))), location_of_thread(loop.thread)
             )
             for loop in stuck
         ]
 
     # -- where a job goes; all on the I/O loop ----------------------------------------------------------------------
 
-    def _place(self, job: LoopJob) -> None:
+    def _assign(self, job: LoopJob) -> None:
         loop = self._pick()
         if loop is None:
             self._stranded.append(job)
@@ -232,7 +233,7 @@ class BlockLoops:
             f"oocana-block-loop-{len(self._loops) + 1}",
             stranded=self._stranded,
             ended=self._ended,
-            see_off=self._see_off,
+            leftovers_of=self._leftovers_of,
             left=self._thread_left,
         )
         self._loops.append(loop)
@@ -259,14 +260,14 @@ class BlockLoops:
 
     # -- told by block loops ------------------------------------------------------------------------------------------
 
-    def _see_off(self, job: LoopJob) -> SeeOff:
-        if self._io is not None:
-            self._io.release()  # the end of the job is put off
-        return SeeOff(job, grace=self._leftover_grace, cancel_grace=CANCEL_GRACE, report=self._on_leftover)
+    def _leftovers_of(self, job: LoopJob) -> LeftoverTasks:
+        if self._loop_calls is not None:
+            self._loop_calls.release()  # the end of the job is put off
+        return LeftoverTasks(job, grace=self._leftover_grace, cancel_grace=CANCEL_GRACE, report=self._on_leftover)
 
     def _ended(self, loop: BlockLoop, job: LoopJob) -> None:
-        assert self._io is not None
-        self._io.post_end(lambda: self._arrive(loop, job))
+        assert self._loop_calls is not None
+        self._loop_calls.post_end(lambda: self._arrive(loop, job))
 
     def _arrive(self, loop: BlockLoop, job: LoopJob) -> None:
         loop.ended += 1
@@ -284,8 +285,8 @@ class BlockLoops:
             self._idle.append(loop)
 
     def _thread_left(self, loop: BlockLoop) -> None:
-        assert self._io is not None
-        self._io.post_nowait(lambda: self._mark_left(loop))
+        assert self._loop_calls is not None
+        self._loop_calls.post_nowait(lambda: self._mark_left(loop))
 
     def _mark_left(self, loop: BlockLoop) -> None:
         future = self._left.get(loop)
@@ -326,7 +327,7 @@ class BlockLoops:
         loop.assigned -= len(jobs)
         for job in jobs:
             self._where.pop(job, None)
-            self._place(job)
+            self._assign(job)
 
     def _name_holder(self, loop: BlockLoop) -> None:
         since, seconds = loop.busy_since, loop.held_for()
@@ -335,8 +336,8 @@ class BlockLoops:
             return
         loop.held_reported = since
         owner = find_owner(tuple(loop.running), loop.loop)
-        place = place_of_thread(loop.thread)
-        self._on_held(HeldLoop("" if owner is None else owner.job_id, place, seconds, waiting))
+        location = location_of_thread(loop.thread)
+        self._on_held(HeldLoop("" if owner is None else owner.job_id, location, seconds, waiting))
 
 
 async def _wait(futures: list[asyncio.Future[None]], end: float) -> None:
@@ -351,13 +352,8 @@ def _end_of(job: LoopJob) -> asyncio.Future[None]:
     tell = job.returned
 
     def returned(job: LoopJob) -> None:
-        _resolve(future)
+        resolve(future)
         tell(job)
 
     job.returned = returned
     return future
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -29,7 +29,7 @@ class CodeLocation(NamedTuple):
         return f"{self.file}:{self.line} in {self.function}"
 
 
-def place_of_thread(thread: threading.Thread) -> CodeLocation | None:
+def location_of_thread(thread: threading.Thread) -> CodeLocation | None:
     """Return where a thread is: the innermost line outside of libraries, else the innermost; None if it has ended."""
     innermost = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the public way to other threads' frames
     frame: FrameType | None = innermost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterable
@@ -50,7 +51,7 @@ class LoopJob:
         self.result: Any = None
         self.error: BaseException | None = None
         self._factory = factory
-        self._unclaimed = [None]
+        self._claim = threading.Lock()  # held from the first claim on, never released: a flag that only one can set
         self._main: JobTask | None = None
         self._main_is_over = False
         self._exit: BaseException | None = None
@@ -65,19 +66,18 @@ class LoopJob:
 
     def claim(self) -> bool:
         """Take the right to start the job, or to end it before it starts; True for one caller only, from any thread."""
-        try:
-            self._unclaimed.pop()
-        except IndexError:
-            return False
-        return True
+        return self._claim.acquire(blocking=False)
 
     @property
     def is_claimed(self) -> bool:
         """Whether somebody has taken the right to start or end the job."""
-        return not self._unclaimed
+        return self._claim.locked()
 
     def start(
-        self, loop: asyncio.AbstractEventLoop, ended: Callable[[LoopJob], None], see_off: Callable[[LoopJob], SeeOff]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ended: Callable[[LoopJob], None],
+        leftovers_of: Callable[[LoopJob], LeftoverTasks],
     ) -> None:
         """Start the coroutine on its loop, in its own context."""
         if self.cancelled:  # a task that is cancelled before its first step would not tell of its end
@@ -85,10 +85,10 @@ class LoopJob:
             ended(self)
             return
         self.context.run(_current.set, self)
-        self._main = JobTask(self._run(ended, see_off), loop=loop, name=f"job {self.job_id}", context=self.context)
+        self._main = JobTask(self._run(ended, leftovers_of), loop=loop, name=f"job {self.job_id}", context=self.context)
         self._main.job = self
 
-    async def _run(self, ended: Callable[[LoopJob], None], see_off: Callable[[LoopJob], SeeOff]) -> None:
+    async def _run(self, ended: Callable[[LoopJob], None], leftovers_of: Callable[[LoopJob], LeftoverTasks]) -> None:
         try:
             try:
                 self.result = await self._drive(self._factory())
@@ -98,7 +98,7 @@ class LoopJob:
                 self.error = error
             self._main_is_over = True
             if self.left_over():
-                await see_off(self).run()
+                await leftovers_of(self).run()
         finally:
             self._report_failed_tasks()
             self._let_go()
@@ -174,7 +174,7 @@ class LoopJob:
         self._failed.clear()
 
 
-class SeeOff:
+class LeftoverTasks:
     """How tasks are treated that a job leaves behind.
 
     Args:

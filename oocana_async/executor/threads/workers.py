@@ -12,10 +12,11 @@ from contextvars import Context
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from oocana_async.channel.futures import resolve
 from oocana_async.channel.loop_calls import LoopCalls
 from oocana_async.errors import ClosedError
 from oocana_async.executor.threads.block_loops import StuckThread, default_max_threads
-from oocana_async.executor.threads.code_location import place_of_thread
+from oocana_async.executor.threads.code_location import location_of_thread
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class _Worker:
         self.thread.start()
 
     def _run(self) -> None:
-        _here.worker = self
+        _this_thread.worker = self
         while (work := self.inbox.get()) is not None:
             todo: Work | None = work
             while todo is not None:
@@ -78,11 +79,11 @@ class _Worker:
             del work, done
 
 
-class _Here(threading.local):
+class _ThisThread(threading.local):
     worker: _Worker | None = None
 
 
-_here = _Here()
+_this_thread = _ThisThread()
 
 
 class Workers:
@@ -99,15 +100,15 @@ class Workers:
     def __init__(self, *, max_threads: int | None = None) -> None:
         self.max_threads = max_threads or default_max_threads()
         self._lock = threading.Lock()
-        self._free = self.max_threads
+        self._permits = self.max_threads
         self._idle: list[_Worker] = []
         self._workers: set[_Worker] = set()
         self._made = 0
         # Unbounded: one entry per job above the limit. Drained by workers in order; `aclose` cancels what is in it.
         self._queue: deque[Work] = deque()
-        # One entry per thread that wants to go on after waiting; a slot that becomes free goes here first.
+        # One entry per thread that wants to go on after waiting; a permit that becomes free goes here first.
         self._resuming: deque[threading.Event] = deque()
-        self._io: LoopCalls | None = None
+        self._loop_calls: LoopCalls | None = None
         self._closed = False
 
     async def run(self, function: Callable[[], T], *, context: Context, job_id: str = "") -> T:
@@ -127,7 +128,7 @@ class Workers:
             BaseException: whatever the function raises, `SystemExit` too.
         """
         returned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        work = self.submit(function, context=context, job_id=job_id, returned=lambda _: _resolve(returned))
+        work = self.submit(function, context=context, job_id=job_id, returned=lambda _: resolve(returned))
         try:
             await returned
         except asyncio.CancelledError:
@@ -153,7 +154,7 @@ class Workers:
         """
         if self._closed:
             raise ClosedError("the worker threads are closed and take no more work")
-        self._io = LoopCalls.of_running_loop(self._io)
+        self._loop_calls = LoopCalls.of_running_loop(self._loop_calls)
         work = Work(function, context, job_id, returned)
         self._submit(work)
         return work
@@ -165,8 +166,8 @@ class Workers:
 
     @contextlib.contextmanager
     def yielding(self) -> Iterator[None]:
-        """Give the slot of the calling worker thread to others while it waits; does nothing in other threads."""
-        worker = _here.worker
+        """Give the permit of the calling worker thread to others while it waits; does nothing in other threads."""
+        worker = _this_thread.worker
         if worker is None or worker not in self._workers:
             yield
             return
@@ -186,7 +187,7 @@ class Workers:
             return {
                 "threads": len(self._workers),
                 "idle": len(self._idle),
-                "free": self._free,
+                "free": self._permits,
                 "queued": len(self._queue),
                 "resuming": len(self._resuming),
             }
@@ -219,24 +220,24 @@ class Workers:
             work = worker.work
             if worker.thread.is_alive():
                 job_ids = () if work is None else (work.job_id,)
-                stuck.append(StuckThread(worker.thread.name, job_ids, place_of_thread(worker.thread)))
+                stuck.append(StuckThread(worker.thread.name, job_ids, location_of_thread(worker.thread)))
             else:
                 self._workers.discard(worker)
         self._idle.clear()
         return stuck
 
-    # -- slots ------------------------------------------------------------------------------------------------------
+    # -- permits: a function that runs has one -----------------------------------------------------------------
 
     def _submit(self, work: Work) -> None:
         with self._lock:
-            if self._free == 0 or self._resuming:
+            if self._permits == 0 or self._resuming:
                 self._queue.append(work)
                 return
-            self._free -= 1
+            self._permits -= 1
         self._start(work)
 
     def _start(self, work: Work) -> None:
-        """Hand work to an idle thread or a new one; its slot is taken already."""
+        """Hand work to an idle thread or a new one; its permit is taken already."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
             if worker is None:
@@ -248,18 +249,18 @@ class Workers:
         worker.inbox.put(work)
 
     def _work_done(self, work: Work) -> None:
-        assert self._io is not None
-        self._io.post_end(work.arrive)
+        assert self._loop_calls is not None
+        self._loop_calls.post_end(work.arrive)
 
     def _next_work(self, worker: _Worker) -> Work | None:
-        """Return what a thread does next with its slot; None if it has none any more."""
+        """Return what a thread does next with its permit; None if it has none any more."""
         with self._lock:
             if self._resuming:
                 self._resuming.popleft().set()
             elif self._queue:
                 return self._queue.popleft()
             else:
-                self._free += 1
+                self._permits += 1
             if len(self._idle) < self.max_threads:
                 self._idle.append(worker)
             else:  # made while others were waiting
@@ -273,7 +274,7 @@ class Workers:
                 self._resuming.popleft().set()
                 return
             if not self._queue:
-                self._free += 1
+                self._permits += 1
                 return
             work = self._queue.popleft()
         self._start(work)
@@ -281,8 +282,8 @@ class Workers:
     def _take_again(self) -> None:
         turn = threading.Event()
         with self._lock:
-            if self._free:
-                self._free -= 1
+            if self._permits:
+                self._permits -= 1
                 return
             self._resuming.append(turn)
         turn.wait()
@@ -304,13 +305,8 @@ def _end_of(work: Work) -> asyncio.Future[None]:
     tell = work.returned
 
     def returned(work: Work) -> None:
-        _resolve(future)
+        resolve(future)
         tell(work)
 
     work.returned = returned
     return future
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

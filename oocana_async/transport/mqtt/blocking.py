@@ -1,4 +1,4 @@
-"""A client of a broker for code without an event loop: one thread of its own drives a lane and a tap."""
+"""A client of a broker for code without an event loop: one thread drives both connections."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from oocana_async.errors import ClosedError, ConnectionLostError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.filters import without_covered
-from oocana_async.transport.mqtt.lane import Lane
-from oocana_async.transport.mqtt.link import Patience
-from oocana_async.transport.mqtt.tap import Tap
+from oocana_async.transport.mqtt.publishing import PublishingConnection
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
+from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 from oocana_async.wire import topics
 
 __all__ = ["BlockingClient"]
@@ -37,7 +37,7 @@ class BlockingClient:
         deliver: called in the client's thread with topic and payload of each message; must neither raise nor wait.
         on_cut: called in the client's thread with the reason when messages may be missing, because the subscribing
             connection broke and stands again, or because the broker is gone for good.
-        patience: how long to try to connect.
+        timeouts: how long to try to connect.
         logger: where reconnects are noted.
     """
 
@@ -48,22 +48,22 @@ class BlockingClient:
         client_id: str,
         deliver: Callable[[str, bytes], None],
         on_cut: Callable[[TransportError], None],
-        patience: Patience,
+        timeouts: ConnectTimeouts,
         logger: logging.Logger,
     ) -> None:
         self._broker = broker
         self._name = client_id
-        self._patience = patience
+        self._timeouts = timeouts
         self._logger = logger
         self._on_cut = on_cut
-        self._lane = Lane(
-            broker, client_id=f"{client_id}-out", patience=patience, on_reconnect=self._doubled, on_lost=self._lost
+        self._publishing = PublishingConnection(
+            broker, client_id=f"{client_id}-out", timeouts=timeouts, on_reconnect=self._doubled, on_lost=self._lost
         )
-        self._tap = Tap(
+        self._subscribing = SubscribingConnection(
             broker,
             client_id=client_id,
             deliver=deliver,
-            patience=patience,
+            timeouts=timeouts,
             on_reconnect=self._reconnected,
             on_lost=self._lost,
         )
@@ -111,15 +111,15 @@ class BlockingClient:
 
     async def _serve(self, filters: tuple[str, ...], started: concurrent.futures.Future[None]) -> None:
         try:
-            await self._lane.open()
-            await self._tap.open()
+            await self._publishing.open()
+            await self._subscribing.open()
             self._wanted.update(filters)
             await self._ask()
             started.set_result(None)
             await self._stopping.wait()
         finally:
-            await self._lane.aclose(_DRAIN_WITHIN)
-            await self._tap.aclose()
+            await self._publishing.aclose(_DRAIN_WITHIN)
+            await self._subscribing.aclose()
 
     def wait(self) -> None:
         """Wait until the client is closed; no bound of its own.
@@ -173,9 +173,9 @@ class BlockingClient:
         self._call(self._publish, topic, payload, qos)
 
     async def _publish(self, topic: str, payload: bytes, qos: int) -> None:
-        self._lane.publish_nowait([(topic, payload, qos)])
+        self._publishing.publish_nowait([(topic, payload, qos)])
         if qos:
-            await self._lane.flush()
+            await self._publishing.flush()
 
     # --- subscribing --------------------------------------------------------------------------------------------------
 
@@ -221,15 +221,15 @@ class BlockingClient:
             await self._ask_for(new)
         if gone := self._asked - needed:
             self._asked -= gone
-            self._tap.unsubscribe(*gone)
+            self._subscribing.unsubscribe(*gone)
 
     async def _ask_for(self, names: set[str]) -> None:
-        within = self._patience.again + self._patience.attempt
+        within = self._timeouts.again + self._timeouts.attempt
         try:
             async with asyncio.timeout(within):
-                await self._tap.subscribe({name: 0 if name == topics.REPORT else 1 for name in sorted(names)})
+                await self._subscribing.subscribe({name: 0 if name == topics.REPORT else 1 for name in sorted(names)})
         except BaseException as error:
-            self._tap.unsubscribe(*names)
+            self._subscribing.unsubscribe(*names)
             if isinstance(error, TimeoutError) and not isinstance(error, TransportError):
                 raise ConnectionLostError(f"the broker did not answer a SUBSCRIBE within {within:g} s") from error
             raise

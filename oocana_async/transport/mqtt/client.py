@@ -15,12 +15,12 @@ from oocana_async.errors import ConnectionLostError, ProtocolError, StateError
 from oocana_async.transport.mqtt import codec
 from oocana_async.transport.mqtt.codec import ConnAck, Connect, Decoder, Packet, PingReq, PingResp
 
-__all__ = ["BrokerRefusedError", "ClientMachine", "State"]
+__all__ = ["BrokerRefusedError", "ClientMachine", "ClientState"]
 
 _PINGREQ = codec.encode(PingReq())
 
 
-class State(enum.Enum):
+class ClientState(enum.Enum):
     """Where a machine is."""
 
     IDLE = "idle"
@@ -30,10 +30,10 @@ class State(enum.Enum):
 
 
 _MOVES = {
-    State.IDLE: {State.CONNECTING, State.CLOSED},
-    State.CONNECTING: {State.CONNECTED, State.IDLE, State.CLOSED},
-    State.CONNECTED: {State.IDLE, State.CLOSED},
-    State.CLOSED: set[State](),
+    ClientState.IDLE: {ClientState.CONNECTING, ClientState.CLOSED},
+    ClientState.CONNECTING: {ClientState.CONNECTED, ClientState.IDLE, ClientState.CLOSED},
+    ClientState.CONNECTED: {ClientState.IDLE, ClientState.CLOSED},
+    ClientState.CLOSED: set[ClientState](),
 }
 
 
@@ -64,22 +64,22 @@ class ClientMachine:
         self.login = login
         self.ping_timeout = ping_timeout
         self.pings = 0
-        self._state = State.IDLE
+        self._state = ClientState.IDLE
         self._decoder = Decoder()
         self._sent_at = self._received_at = 0.0
         self._ping_at: float | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> ClientState:
         """Where the machine is."""
         return self._state
 
     @property
     def connected(self) -> bool:
         """Whether the broker has accepted the connection."""
-        return self._state is State.CONNECTED
+        return self._state is ClientState.CONNECTED
 
-    def _move(self, state: State) -> None:
+    def _move(self, state: ClientState) -> None:
         if state not in _MOVES[self._state]:
             allowed = ", ".join(sorted(move.value for move in _MOVES[self._state])) or "nothing"
             raise StateError(f"cannot go from {self._state.value} to {state.value}; allowed: {allowed}")
@@ -87,7 +87,7 @@ class ClientMachine:
 
     def connect(self, now: float) -> bytes:
         """Begin on a fresh byte stream; returns CONNECT."""
-        self._move(State.CONNECTING)
+        self._move(ClientState.CONNECTING)
         self._decoder = Decoder()
         self._sent_at = self._received_at = now
         self._ping_at = None
@@ -112,10 +112,10 @@ class ClientMachine:
     def _take(self, packet: Packet, answers: list[bytes]) -> None:
         """Handle a packet of the kinds that every client knows."""
         match packet:
-            case ConnAck() if self._state is State.CONNECTING:
+            case ConnAck() if self._state is ClientState.CONNECTING:
                 if packet.return_code:
                     raise BrokerRefusedError(packet.return_code)
-                self._move(State.CONNECTED)
+                self._move(ClientState.CONNECTED)
                 self._accepted(answers)
             case PingResp() if self._ping_at is not None:
                 self._ping_at = None
@@ -131,7 +131,7 @@ class ClientMachine:
 
     def deadline(self) -> float | None:
         """Say when `on_time()` wants to be called, None for never; activity only moves it on, a ping brings it near."""
-        if self._state is not State.CONNECTED:
+        if self._state is not ClientState.CONNECTED:
             return None
         if self._ping_at is not None:
             return max(self._ping_at, self._received_at) + self.ping_timeout
@@ -159,11 +159,11 @@ class ClientMachine:
 
     def connection_lost(self) -> None:
         """Note that the stream is gone; `connect()` may follow."""
-        if self._state is not State.CLOSED:
-            self._move(State.IDLE)
+        if self._state is not ClientState.CLOSED:
+            self._move(ClientState.IDLE)
 
     def disconnect(self) -> bytes:
         """End for good; returns DISCONNECT, nothing when there is no connection."""
         was_connected = self.connected
-        self._move(State.CLOSED)
+        self._move(ClientState.CLOSED)
         return codec.encode(codec.Disconnect()) if was_connected else b""

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from oocana_async.errors import ClosedError, PacketTooLargeError
-from oocana_async.transport.mqtt.client import ClientMachine, State
+from oocana_async.transport.mqtt.client import ClientMachine, ClientState
 from oocana_async.transport.mqtt.codec import (
     MAX_REMAINING_LENGTH,
     Connect,
@@ -90,7 +90,7 @@ class Publisher(ClientMachine):
             PacketTooLargeError: The message can never travel.
             ProtocolError: The topic cannot travel.
         """
-        if self._state is State.CLOSED:
+        if self._state is ClientState.CLOSED:
             raise ClosedError("publish after the publisher was closed")
         head = self._topics.get(topic)
         if head is None:
@@ -113,7 +113,7 @@ class Publisher(ClientMachine):
 
     def data_to_send(self, now: float) -> bytes:
         """Put waiting messages into flight and return the bytes to write; call again until it returns none."""
-        if self._state is not State.CONNECTED:
+        if self._state is not ClientState.CONNECTED:
             return b""
         chunks: list[bytes] = []
         size = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from oocana_async.errors import ProtocolError
 from oocana_async.transport.mqtt import codec
-from oocana_async.transport.mqtt.client import ClientMachine, State
+from oocana_async.transport.mqtt.client import ClientMachine, ClientState
 from oocana_async.transport.mqtt.codec import Connect, Packet, PubAck, Publish, SubAck, Subscribe, UnsubAck, Unsubscribe
 
 __all__ = ["Subscriber"]
@@ -37,7 +37,7 @@ class Subscriber(ClientMachine):
         for name in filters:
             self.refused.pop(name, None)
         self._wanted.update(filters)
-        if self._state is not State.CONNECTED or not filters:
+        if self._state is not ClientState.CONNECTED or not filters:
             return b""
         self._sent_at = now
         return self._ask(filters)
@@ -46,7 +46,7 @@ class Subscriber(ClientMachine):
         """Want topic filters no more; returns what to write, nothing while there is no connection."""
         known = tuple(name for name in filters if self._wanted.pop(name, None) is not None)
         self._in_force.difference_update(known)
-        if self._state is not State.CONNECTED or not known:
+        if self._state is not ClientState.CONNECTED or not known:
             return b""
         self._sent_at = now
         return codec.encode(Unsubscribe(self._next_id(), known))

@@ -78,7 +78,7 @@ class Notice(NamedTuple):
     text: str
 
 
-Wired = tuple[str, bytes, int]
+Publication = tuple[str, bytes, int]
 
 
 class _Job(msgspec.Struct):
@@ -128,7 +128,7 @@ class Pacing:
         self._reports: deque[Outgoing] = deque()
         self._reports_in = 0
         self._reports_out = 0
-        self._out: list[Wired] = []
+        self._out: list[Publication] = []
         self._notices: list[Notice] = []
         self._requests = 0
         self._finishes_resent = 0
@@ -147,7 +147,7 @@ class Pacing:
             else:
                 self._out.append((message.topic, message.payload, 1))
 
-    def take(self, now: float) -> list[Wired]:
+    def take(self, now: float) -> list[Publication]:
         """Return (topic, payload, QoS) of all that must be sent now, in order."""
         while self._reports and self._offer_report(self._reports[0], now):
             self._reports.popleft()
@@ -171,7 +171,7 @@ class Pacing:
         """BlockReady messages that wait for the inputs of other jobs."""
         return sum(len(session.ready_queue) for session in self._sessions.values())
 
-    def release(self, now: float) -> list[Wired]:
+    def release(self, now: float) -> list[Publication]:
         """Give up pacing for good and return everything that was held: better too fast than never."""
         for session in self._sessions.values():
             session.over = True

@@ -1,4 +1,4 @@
-"""What the pacing reads out of incoming messages: inputs, answers, ends; bytes are looked at before decoding."""
+"""What the pacing reads out of incoming messages: which job has its inputs, which request its answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["Ended", "InputsOf", "read_end", "read_inputs", "read_response_topic"]
+__all__ = ["InputsOf", "read_inputs", "read_response_topic"]
 
 
 class InputsOf(NamedTuple):
@@ -17,14 +17,6 @@ class InputsOf(NamedTuple):
     flows: tuple[str, ...]
 
 
-class Ended(NamedTuple):
-    """A job, flow or session is over; `kind` is the type of the message."""
-
-    kind: str
-    session_id: str
-    job_id: str
-
-
 class _Frame(msgspec.Struct):
     flow_job_id: str = ""
 
@@ -33,18 +25,7 @@ class _Stacks(msgspec.Struct):
     stacks: list[_Frame] = []
 
 
-class _End(msgspec.Struct):
-    type: str = ""
-    session_id: str = ""
-    job_id: str | None = None
-
-
 _stacks = msgspec.json.Decoder(_Stacks)
-_end = msgspec.json.Decoder(_End)
-
-_ENDS = frozenset(
-    ("BlockFinished", "FlowFinished", "SubflowBlockFinished", "SubflowFinished", "SlotflowFinished", "SessionFinished")
-)
 
 
 def read_inputs(topic: str, payload: bytes) -> InputsOf | None:
@@ -65,19 +46,3 @@ def read_response_topic(topic: str) -> tuple[str, str] | None:
     if len(parts) == 5 and parts[0] == "session" and parts[2] == "request" and parts[4] == "response":
         return parts[1], parts[3]
     return None
-
-
-def read_end(payload: bytes) -> Ended | None:
-    """Read the end of a job, flow or session from a message on `report`, None for everything else.
-
-    A SessionFinished with a `job_id` was forwarded from a remote session and ends nothing here (protocol.md 2.7).
-    """
-    if b'Finished"' not in payload:
-        return None
-    try:
-        end = _end.decode(payload)
-    except msgspec.MsgspecError:
-        return None
-    if end.type not in _ENDS or (end.type == "SessionFinished" and end.job_id is not None):
-        return None
-    return Ended(end.type, end.session_id, end.job_id or "")

@@ -22,15 +22,15 @@ from oocana_async.transport.base import Subscription, Transport
 from oocana_async.transport.inbox import Inbox
 from oocana_async.transport.pipe.frames import (
     MAX_MESSAGE,
-    Arrived,
-    Done,
-    Flush,
+    ArrivedFrame,
+    DoneFrame,
+    FlushFrame,
     FrameStream,
-    Publish,
-    Subscribe,
+    PublishFrame,
+    SubscribeFrame,
     ToChild,
     ToParent,
-    Unsubscribe,
+    UnsubscribeFrame,
     chunks,
 )
 from oocana_async.wire.envelope import Incoming, Outgoing
@@ -81,7 +81,7 @@ class PipeTransport(Transport):
         self._check()
         fitting = [message for message in batch if len(message.payload) <= MAX_MESSAGE]
         for chunk in chunks(fitting):
-            await self._frames.send(Publish(chunk))
+            await self._frames.send(PublishFrame(chunk))
         self._published += len(fitting)
         if len(fitting) < len(batch):
             size = max(len(message.payload) for message in batch)
@@ -100,7 +100,7 @@ class PipeTransport(Transport):
         inbox = Inbox(filters, lambda _: self._unsubscribe(number))
         self._inboxes[number] = inbox
         try:
-            await self._ask(number, Subscribe(number, list(filters)))
+            await self._ask(number, SubscribeFrame(number, list(filters)))
         except BaseException:
             await inbox.aclose()
             raise
@@ -114,7 +114,7 @@ class PipeTransport(Transport):
         """
         self._check()
         number = next(self._numbers)
-        await self._ask(number, Flush(number))
+        await self._ask(number, FlushFrame(number))
 
     async def aclose(self) -> None:
         """Deliver what is queued, then close; may be called twice."""
@@ -142,7 +142,7 @@ class PipeTransport(Transport):
         if self._closed:
             raise ClosedError("the pipe transport is closed")
 
-    async def _ask(self, number: int, frame: Subscribe | Flush) -> None:
+    async def _ask(self, number: int, frame: SubscribeFrame | FlushFrame) -> None:
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             await self._frames.send(frame)
@@ -154,7 +154,7 @@ class PipeTransport(Transport):
 
     def _unsubscribe(self, number: int) -> None:
         if self._inboxes.pop(number, None) is not None and not self._closed and self.failure is None:
-            self._frames.send_nowait(Unsubscribe(number))
+            self._frames.send_nowait(UnsubscribeFrame(number))
 
     async def _read(self) -> None:
         try:
@@ -165,7 +165,7 @@ class PipeTransport(Transport):
             self._lose(error)
 
     def _take(self, frame: ToChild) -> None:
-        if isinstance(frame, Done):
+        if isinstance(frame, DoneFrame):
             future = self._waiting.get(frame.number)
             if future is not None and not future.done():
                 if frame.error is None:
@@ -235,13 +235,13 @@ class PipeBridge:
 
     async def _take(self, frame: ToParent) -> None:
         match frame:
-            case Publish(messages=messages):
+            case PublishFrame(messages=messages):
                 await self._publish(messages)
-            case Subscribe(number=number, filters=filters):
+            case SubscribeFrame(number=number, filters=filters):
                 await self._answer(number, self._subscribe(number, filters))
-            case Flush(number=number):
+            case FlushFrame(number=number):
                 await self._answer(number, self._transport.flush())
-            case Unsubscribe(number=number):
+            case UnsubscribeFrame(number=number):
                 await self._stop(number)
 
     async def _publish(self, messages: list[Outgoing]) -> None:
@@ -256,7 +256,7 @@ class PipeBridge:
             await work
         except (TransportError, ClosedError) as failure:
             error = str(failure)
-        await self._frames.send(Done(number, error))
+        await self._frames.send(DoneFrame(number, error))
 
     async def _subscribe(self, number: int, filters: list[str]) -> None:
         subscription = await self._transport.subscribe(*filters)
@@ -267,7 +267,7 @@ class PipeBridge:
         while batch := await self._next(subscription):
             for chunk in chunks(batch):
                 try:
-                    await self._frames.send(Arrived(number, chunk))
+                    await self._frames.send(ArrivedFrame(number, chunk))
                 except ConnectionLostError:
                     return  # `run()` sees that, too
 

@@ -15,15 +15,15 @@ from oocana_async.wire.envelope import Incoming, Outgoing
 
 __all__ = [
     "MAX_MESSAGE",
-    "Arrived",
-    "Done",
-    "Flush",
+    "ArrivedFrame",
+    "DoneFrame",
+    "FlushFrame",
     "FrameStream",
-    "Publish",
-    "Subscribe",
+    "PublishFrame",
+    "SubscribeFrame",
     "ToChild",
     "ToParent",
-    "Unsubscribe",
+    "UnsubscribeFrame",
     "chunks",
 ]
 
@@ -38,47 +38,47 @@ _BUFFER = 1024 * 1024
 """Bytes that are read ahead; beyond them the other side waits."""
 
 
-class Publish(msgspec.Struct, array_like=True, tag="publish"):
+class PublishFrame(msgspec.Struct, array_like=True, tag="publish"):
     """Child to parent: publish these messages."""
 
     messages: list[Outgoing]
 
 
-class Subscribe(msgspec.Struct, array_like=True, tag="subscribe"):
-    """Child to parent: open a subscription; answered with Done."""
+class SubscribeFrame(msgspec.Struct, array_like=True, tag="subscribe"):
+    """Child to parent: open a subscription; answered with DoneFrame."""
 
     number: int
     filters: list[str]
 
 
-class Unsubscribe(msgspec.Struct, array_like=True, tag="unsubscribe"):
+class UnsubscribeFrame(msgspec.Struct, array_like=True, tag="unsubscribe"):
     """Child to parent: end a subscription."""
 
     number: int
 
 
-class Flush(msgspec.Struct, array_like=True, tag="flush"):
-    """Child to parent: say when everything before this has been acknowledged; answered with Done."""
+class FlushFrame(msgspec.Struct, array_like=True, tag="flush"):
+    """Child to parent: say when everything before this has been acknowledged; answered with DoneFrame."""
 
     number: int
 
 
-class Arrived(msgspec.Struct, array_like=True, tag="arrived"):
+class ArrivedFrame(msgspec.Struct, array_like=True, tag="arrived"):
     """Parent to child: messages of a subscription."""
 
     number: int
     messages: Sequence[Incoming]
 
 
-class Done(msgspec.Struct, array_like=True, tag="done"):
+class DoneFrame(msgspec.Struct, array_like=True, tag="done"):
     """Parent to child: a Subscribe or Flush has been carried out, or not."""
 
     number: int
     error: str | None = None
 
 
-ToParent = Publish | Subscribe | Unsubscribe | Flush
-ToChild = Arrived | Done
+ToParent = PublishFrame | SubscribeFrame | UnsubscribeFrame | FlushFrame
+ToChild = ArrivedFrame | DoneFrame
 F = TypeVar("F")
 M = TypeVar("M", bound=Incoming)
 

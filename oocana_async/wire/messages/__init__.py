@@ -1,7 +1,7 @@
 """Every message of the wire as a tagged `msgspec.Struct`, defined once; values inside stay encoded (`msgspec.Raw`).
 
 `dispatch` goes from the engine to executors, `session` back, `report` to whoever watches, `service` between service
-processes; `shared` holds the shapes that they have in common.
+processes; `shared` holds the shapes that they have in common, `ends` reads what ends a job, a flow or a session.
 """
 
 from __future__ import annotations

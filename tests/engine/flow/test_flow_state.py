@@ -248,7 +248,7 @@ def test_failing_node_ends_the_flow() -> None:
     play = Play(node("a"), node("c"))
     play.start()
     assert play.end("a1", error="boom") == []
-    assert play.finish == FinishFlow("job1", "a", "boom")
+    assert play.finish == FinishFlow("a", "boom")
     assert play.state.is_over
 
 
@@ -340,6 +340,12 @@ def test_latest_values_are_kept_on_demand() -> None:
     play.output("a1", "out", 1)
     play.output("a1", "out", 2)
     assert play.state.latest == {"b": {"x": raw(2)}}
+
+
+def test_preloaded_values_are_kept_although_nothing_was_delivered() -> None:
+    play = Play(SOURCE, SINK, preloaded={"b": {"x": raw(7)}}, keep_latest=True)
+    play.start()
+    assert play.state.latest == {"b": {"x": raw(7)}}
 
 
 @pytest.mark.parametrize("progress", [95.0, 100.0, 250.0])

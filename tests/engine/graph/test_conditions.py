@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from oocana_async.engine.graph.conditions import choose, evaluate
 from oocana_async.engine.graph.graph import Node
 from oocana_async.engine.manifests.blocks import ConditionBlock, ConditionCase, Expression
 from oocana_async.engine.manifests.operators import OPERATORS, json_equal
 from oocana_async.wire.messages.shared import InputHandle
+from tests.engine.graphs import raw
 
 JSON = st.recursive(
     st.none()
@@ -112,12 +114,19 @@ def node(*handles: str) -> Node:
 
 
 def test_first_declared_input_is_passed_on_whatever_was_looked_at() -> None:
-    assert evaluate(node("v", "n"), {"n": 11, "v": "value"}) == {"big": "value"}
-    assert evaluate(node("v", "n"), {"n": 1, "v": None}) == {"rest": None}
+    assert evaluate(node("v", "n"), {"n": raw(11), "v": raw("value")}) == {"big": raw("value")}
+    assert evaluate(node("v", "n"), {"n": raw(1), "v": raw(None)}) == {"rest": raw(None)}
+
+
+def test_value_is_passed_on_letter_by_letter() -> None:
+    written = Raw(b'{ "b": 1.50, "a": 12345678901234567890123 }')
+    passed = evaluate(node("v", "n"), {"n": raw(11), "v": written})
+    assert passed is not None
+    assert bytes(passed["big"]) == bytes(written)
 
 
 def test_nothing_is_passed_on_without_match_declaration_or_value() -> None:
     silent = Node("route", ConditionBlock((case("big", BIG),)), inputs_def={"n": InputHandle("n")})
-    assert evaluate(silent, {"n": 1}) is None
-    assert evaluate(node(), {"n": 11}) is None
-    assert evaluate(node("v", "n"), {"n": 11}) is None
+    assert evaluate(silent, {"n": raw(1)}) is None
+    assert evaluate(node(), {"n": raw(11)}) is None
+    assert evaluate(node("v", "n"), {"n": raw(11)}) is None

@@ -1,3 +1,5 @@
+"""What running blocks ask the engine: children, descriptions, connections, weights, credentials."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -98,6 +100,39 @@ async def test_failing_flow_forgets_the_child(tmp_path: Path) -> None:
     flow = write_flow(tmp_path, [task("a")])
     run = await watch(flow, {"a": start, "run_block::self::child": lambda job: KEEP})
     assert run.result.cause == "boom"
+
+
+@pytest.mark.parametrize(("levels", "runs"), [(48, True), (49, False)])
+async def test_child_below_49_levels_is_the_last_one_that_runs(tmp_path: Path, levels: int, runs: bool) -> None:
+    write_child(tmp_path)
+
+    def start(job: FakeJob) -> dict[str, Any]:
+        payload = RunBlockPayload({"x": raw(1)})
+        fields: dict[str, Any] = {"block": "self::child", "block_job_id": "child-1", "payload": payload}
+        job.tell(session.RunBlock, stacks=job.stacks * levels, **fields)
+        return {}
+
+    run = await watch(write_flow(tmp_path, [task("a")]), {"a": start})
+    (finished,) = [event for event in run.of("BlockFinished") if event["job_id"] == "child-1"]
+    assert len(finished["stacks"]) == levels + 1
+    assert finished.get("error") == (None if runs else "Maximum recursion depth exceeded: 50 (limit: 50)")
+
+
+async def test_child_has_no_connections_of_its_own(tmp_path: Path) -> None:
+    write_child(tmp_path)
+    found = []
+
+    async def ask(job: FakeJob) -> dict[str, Any]:
+        found.append(await answer_of(job, session.QueryDownstream))
+        return {}
+
+    def start(job: FakeJob) -> dict[str, Any]:
+        ask_to_run(job, "self::child", {"x": 1})
+        return {}
+
+    flow = write_flow(tmp_path, [task("a")], outputs={"res": ("a", "out")})
+    await watch(flow, {"a": start, "run_block::self::child": ask})
+    assert found == [{}]
 
 
 async def test_additional_handles_are_added(tmp_path: Path) -> None:

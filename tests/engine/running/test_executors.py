@@ -1,3 +1,5 @@
+"""Executors of a session: started once, jobs held back until they are ready, failures that reach the jobs."""
+
 from __future__ import annotations
 
 import asyncio
@@ -124,7 +126,7 @@ async def test_executor_that_left_is_started_again_for_the_next_job(world: World
     assert len(world.started) == 2
 
 
-async def test_closing_withdraws_the_timers(world: World) -> None:
+async def test_ready_executor_is_waited_for_no_more(world: World) -> None:
     await world.dispatch("j1")
-    world.executors.close()
+    world.ready()
     assert world.timers == []

@@ -1,3 +1,5 @@
+"""Runs of whole flows with fake blocks: what is reported, in which order, and how they end."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -51,6 +53,14 @@ async def test_events_have_the_fields_of_the_reference(tmp_path: Path) -> None:
     assert set(finished) == {"type", "session_id", "job_id", "stacks", "result", "finish_at"}
     assert set(run.of("FlowFinished")[0]) >= {"error", "finish_at"}
     assert "error" not in run.of("SessionFinished")[0]
+
+
+async def test_result_beside_an_error_is_dropped(tmp_path: Path) -> None:
+    flow = write_flow(tmp_path, [task("a"), task("b", {"x": ("a", "out")})])
+    run = await watch(flow, {"a": lambda job: job.finish({"out": 1}, error="boom")})
+    (finished,) = run.of("BlockFinished")
+    assert finished["error"] == "boom"
+    assert "result" not in finished
 
 
 async def test_failing_block_gives_stack_and_cause(tmp_path: Path) -> None:
@@ -325,6 +335,29 @@ async def test_unfilled_slot_is_reported_and_the_flow_carries_on(tmp_path: Path)
     assert run.result.status == "succeeded"
     errors = [event["error"] for event in run.of("BlockFinished") if "error" in event]
     assert errors == ["Cannot run Slot Block directly"]
+    assert [event["progress"] for event in run.of("BlockProgress")] == [50.0]
+
+
+async def test_timeout_of_a_slot_ends_the_task_that_fills_it(tmp_path: Path) -> None:
+    filler = tmp_path / "tasks" / "t" / "task.oo.yaml"
+    filler.parent.mkdir(parents=True)
+    filler.write_text("executor: {name: python}\n", encoding="utf-8")
+    write_flow(tmp_path, [{"node_id": "hole", "slot": {}, "timeout": 0}], kind="subflow", name="inner")
+    use = {"node_id": "s", "subflow": "self::inner", "slots": [{"slot_node_id": "hole", "task": "self::t"}]}
+    run = await watch(write_flow(tmp_path, [use]), {"hole": lambda job: KEEP})
+    assert run.result.cause == "Timeout"
+
+
+async def test_subflow_in_which_no_condition_holds_moves_no_progress(tmp_path: Path) -> None:
+    silent = {
+        "node_id": "c",
+        "inputs_def": [{"handle": "v"}],
+        "conditions": {"cases": [{"handle": "on", "expressions": [{"input_handle": "v", "operator": "is null"}]}]},
+        "inputs_from": [{"handle": "v", "value": 1}],
+    }
+    write_flow(tmp_path, [silent], kind="subflow", name="idle")
+    write_flow(tmp_path, [{"node_id": "i", "subflow": "self::idle"}, task("t")], kind="subflow", name="inner")
+    run = await watch(write_flow(tmp_path, [{"node_id": "s", "subflow": "self::inner"}]))
     assert [event["progress"] for event in run.of("BlockProgress")] == [50.0]
 
 

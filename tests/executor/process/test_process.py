@@ -24,8 +24,8 @@ EXECUTOR = str(Path(sys.executable).parent / "python-executor")
 IMPATIENT = """
 import functools
 from oocana_async.transport import broker
-from oocana_async.transport.mqtt.link import Patience
-broker.MqttTransport = functools.partial(broker.MqttTransport, patience=Patience(first=0.3, again=0.3))
+from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
+broker.MqttTransport = functools.partial(broker.MqttTransport, timeouts=ConnectTimeouts(first=0.3, again=0.3))
 from oocana_async.executor.process.entry import script
 script()
 """

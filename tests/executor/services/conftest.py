@@ -1,196 +1,24 @@
-"""A small engine on a bus of this process, and services, in this process or in their own, that it runs blocks of."""
+"""An executor whose services are processes of their own, and a small engine for it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from textwrap import dedent
-from typing import Any
 
-import msgspec
 import pytest
 
-from oocana_async.channel.bus import Bus, Overflow
-from oocana_async.channel.throttle import Clock
 from oocana_async.executor.core import Executor
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
-from oocana_async.executor.services.lifetime import StopAt
-from oocana_async.executor.services.service import Service, ServiceIdentity
-from oocana_async.executor.services.service_messages import ServiceJob, ServiceTopics
-from oocana_async.testing.clock import ManualClock
 from oocana_async.transport.memory import MemoryTransport
-from oocana_async.wire import topics
-from oocana_async.wire.messages import encode_message
-from oocana_async.wire.messages.dispatch import ServiceBlockPayload, ServiceExecutor
-from oocana_async.wire.messages.shared import StackFrame
-
-Json = dict[str, Any]
-
-
-class Engine:
-    """Answers BlockReady with BlockInputs, and keeps everything that is published.
-
-    Attributes:
-        seen: (topic, body) of all messages, in order.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.bus = Bus()
-        self.directory = directory
-        self.seen: list[tuple[str, Json]] = []
-        self._inputs: dict[str, Json] = {}
-        self._numbers = itertools.count(1)
-        self._changed = asyncio.Event()
-        self._everything = self.bus.subscribe("#", overflow=Overflow.GROW)
-
-    async def watch(self) -> None:
-        """Take messages for ever."""
-        async for message in self._everything:
-            body = _decode(message.payload)
-            self.seen.append((message.topic, body))
-            if body.get("type") == "BlockReady":
-                self._send_inputs(body["session_id"], body["job_id"])
-            self._changed.set()
-
-    def _send_inputs(self, session_id: str, job_id: str) -> None:
-        inputs = self._inputs.pop(job_id, None)
-        body: Json = {"type": "BlockInputs", "session_id": session_id, "job_id": job_id, "stacks": [], "inputs": inputs}
-        self.publish(topics.inputs(session_id, job_id), body)
-
-    def publish(self, topic: str, body: object) -> None:
-        """Publish a JSON message."""
-        self.bus.publish_nowait(topic, msgspec.json.encode(body))
-
-    def write(self, source: str) -> None:
-        """Write the service's main.py."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "main.py").write_text(dedent(source))
-
-    def payload(self, block: str, inputs: Json | None = None, *, session_id: str = "S", **executor: Any) -> Any:
-        """Make a job of a block; `inputs` is what BlockReady gets."""
-        job_id = f"J{next(self._numbers)}"
-        self._inputs[job_id] = inputs or {}
-        return ServiceBlockPayload(
-            session_id=session_id,
-            job_id=job_id,
-            stacks=[StackFrame("F", "flow.oo.yaml", "node")],
-            executor_name="python",
-            dir=str(self.directory),
-            block_name=block,
-            service_executor=ServiceExecutor("python", "main.py", "main", **executor),
-            service_hash="HASH",
-            outputs={"out": {"handle": "out"}},
-            identifier="I",
-        )
-
-    async def until(self, found: Callable[[], Any], within: float = 20.0) -> Any:
-        """Wait until something is found; it is looked for after each message."""
-        async with asyncio.timeout(within):
-            while not (result := found()):
-                self._changed.clear()
-                await self._changed.wait()
-        return result
-
-    def of(self, topic: str) -> list[Json]:
-        """Return the messages of a topic."""
-        return [body for name, body in self.seen if name == topic]
-
-    def ends_of(self, job_id: str) -> list[Json]:
-        """Return result and error of each BlockFinished of a job."""
-        bodies = [body for body in self.of("session/S") + self.of("session/S2") if body.get("type") == "BlockFinished"]
-        return [
-            {key: body[key] for key in ("result", "error") if key in body}
-            for body in bodies
-            if body["job_id"] == job_id
-        ]
-
-    async def end_of(self, job_id: str) -> Json:
-        """Wait for the BlockFinished of a job."""
-        found: Json = (await self.until(lambda: self.ends_of(job_id)))[0]
-        return found
-
-    def finish_flow(self, flow_job_id: str) -> None:
-        """Report the end of a flow of session S."""
-        body = {"session_id": "S", "job_id": flow_job_id, "flow_path": "f", "stacks": [], "finish_at": 0}
-        self.publish("report", {"type": "FlowFinished", **body})
-
-    def finish_session(self, session_id: str = "S") -> None:
-        """Report the end of a session."""
-        self.publish("report", {"type": "SessionFinished", "session_id": session_id, "finish_at": 0, "path": "p"})
-
-
-def _decode(payload: bytes) -> Json:
-    """Return an object; anything else becomes one."""
-    try:
-        body: Any = msgspec.json.decode(payload)
-    except msgspec.DecodeError:
-        body = payload.decode()
-    return body if isinstance(body, dict) else {"body": body}
-
-
-class InProcess:
-    """A service in this process, fed without an executor."""
-
-    def __init__(self, engine: Engine, service: Service) -> None:
-        self.engine = engine
-        self.service = service
-        self.topics = ServiceTopics(service.identity.session_id, "HASH")
-
-    def start(self, block: str, inputs: Json | None = None, *, session_id: str = "S") -> str:
-        """Send a job as an executor does; returns its id."""
-        payload = self.engine.payload(block, inputs, session_id=session_id)
-        job = ServiceJob(payload, str(self.engine.directory))
-        self.engine.bus.publish_nowait(self.topics.run("I1"), encode_message(job))
-        return job.job_id
-
-    async def run(self, block: str, inputs: Json | None = None, *, session_id: str = "S") -> Json:
-        """Run a job to its end."""
-        return await self.engine.end_of(self.start(block, inputs, session_id=session_id))
-
-    async def over(self) -> str:
-        """Wait until the service has a reason to leave."""
-        async with asyncio.timeout(20):
-            return await self.service.until_over()
-
-
-Serve = Callable[..., Any]
+from tests.executor.small_engine import Engine, running_engine
 
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     """An engine for session S."""
-    one = Engine(tmp_path / "service")
-    watch = asyncio.create_task(one.watch())
-    yield one
-    watch.cancel()
-    await asyncio.wait([watch])
-    one.bus.close()
-
-
-@pytest.fixture
-async def serve(engine: Engine) -> AsyncIterator[Serve]:
-    """Start a service in this process from the source of its main.py."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(
-            source: str,
-            *,
-            stop_at: StopAt = StopAt.SESSION_END,
-            keep_alive: float | None = None,
-            clock: Clock | None = None,
-        ) -> InProcess:
-            engine.write(source)
-            runtime = await stack.enter_async_context(Runtime(max_loops=1))
-            session_id = None if stop_at.is_global else "S"
-            identity = ServiceIdentity("HASH", "I1", session_id, stop_at, keep_alive)
-            service = Service(MemoryTransport(engine.bus), runtime, identity, clock or ManualClock())
-            return InProcess(engine, await stack.enter_async_context(service))
-
-        yield start
+    async with running_engine(tmp_path / "service") as one:
+        yield one
 
 
 @pytest.fixture

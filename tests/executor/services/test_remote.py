@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oocana_async.executor.scope import ExecutorScope
-from oocana_async.executor.services import remote as link_module
+from oocana_async.executor.services import remote
 from oocana_async.executor.services.launching import ServicePlan
-from oocana_async.executor.services.remote import LinkState, RemoteService
+from oocana_async.executor.services.remote import RemoteService, ServiceState
 from oocana_async.executor.services.service_messages import ServiceJob
 from oocana_async.testing.clock import ManualClock
 from oocana_async.transport.memory import MemoryTransport
@@ -20,7 +20,7 @@ from oocana_async.transport.memory import MemoryTransport
 if TYPE_CHECKING:
     from oocana_async.transport.pipe.processes import ChildProcess
     from oocana_async.wire.envelope import Outgoing
-    from tests.executor.services.conftest import Engine
+    from tests.executor.small_engine import Engine
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ REPORT = "service/python/HASH/report/"
 
 
 class Owner:
-    """An executor that has one link to a global service."""
+    """An executor that uses a global service."""
 
     session_id = "S"
 
@@ -39,7 +39,7 @@ class Owner:
         self.engine = engine
         scope = ExecutorScope("I", None, "workspace", "", Path("/tmp"))
         self.plan = ServicePlan.of(engine.payload("a", stop_at="Never"), scope)
-        self.link = RemoteService(self, MemoryTransport(engine.bus), self.plan, address="broker:1883")
+        self.service = RemoteService(self, MemoryTransport(engine.bus), self.plan, address="broker:1883")
 
     def send(self, message: Outgoing) -> None:
         self.engine.bus.publish_nowait(message.topic, message.payload)
@@ -52,11 +52,11 @@ class Owner:
 
     def take(self) -> str:
         job = ServiceJob(self.engine.payload("a", stop_at="Never"), "/s")
-        self.link.take(job)
+        self.service.take(job)
         return job.job_id
 
     async def found(self, instance: str) -> None:
-        """Answer the ping of the link."""
+        """Answer the ping of the executor."""
         await self.engine.until(lambda: self.engine.of("service/python/HASH/action/ping"))
         self.engine.publish(f"{REPORT}pong", {"instance": instance})
         await self.engine.until(lambda: self.runs(instance))
@@ -66,7 +66,7 @@ class Owner:
         return [body["payload"]["job_id"] for body in bodies]
 
     async def quiet(self) -> None:
-        """Wait until the link has read all that was published."""
+        """Wait until the executor has read all that was published."""
         await self.engine.until(lambda: self.engine.of("nudge") or self.engine.publish("nudge", {}))  # type: ignore[func-returns-value]
         self.engine.seen = [one for one in self.engine.seen if one[0] != "nudge"]
 
@@ -76,17 +76,17 @@ Launch = Callable[..., Any]
 
 @pytest.fixture
 async def owner(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Owner]:
-    """A link whose processes are never really started: it says so in `launched`."""
+    """A service whose processes are never really started: it says so in `launched`."""
 
     async def launch(plan: ServicePlan, instance: str, **_: object) -> ChildProcess:
         engine.publish("launched", {"instance": instance})
         raise OSError("not in this test")
 
-    monkeypatch.setattr(link_module, "launch", launch)
-    monkeypatch.setattr(link_module, "FIND_WINDOW", 20.0)
+    monkeypatch.setattr(remote, "launch", launch)
+    monkeypatch.setattr(remote, "FIND_WINDOW", 20.0)
     one = Owner(engine)
     yield one
-    await one.link.aclose(1)
+    await one.service.aclose(1)
 
 
 async def test_process_that_answers_a_ping_gets_the_jobs(owner: Owner, engine: Engine) -> None:
@@ -108,12 +108,12 @@ async def test_only_the_first_process_that_shows_up_is_used(owner: Owner, engine
 
 
 async def test_no_answer_starts_a_process(owner: Owner, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "FIND_WINDOW", 0.01)
+    monkeypatch.setattr(remote, "FIND_WINDOW", 0.01)
     job_id = owner.take()
     await engine.until(lambda: owner.failed)
     assert len(engine.of("launched")) == 1
     assert owner.failed == [(job_id, f"Service {engine.directory} cannot be started: not in this test")]
-    assert owner.link.state is LinkState.IDLE
+    assert owner.service.state is ServiceState.IDLE
 
 
 async def test_exit_report_sends_open_jobs_to_the_next_process(owner: Owner, engine: Engine) -> None:
@@ -150,8 +150,8 @@ async def test_message_that_cannot_be_read_is_skipped(owner: Owner, engine: Engi
 async def test_global_service_hears_that_the_executor_leaves_and_is_left_alone(owner: Owner, engine: Engine) -> None:
     owner.take()
     await owner.found("A")
-    await owner.link.aclose(1)
-    await owner.link.aclose(1)
+    await owner.service.aclose(1)
+    await owner.service.aclose(1)
     await engine.until(lambda: engine.of("service/python/HASH/action/end_session") == [{"session_id": "S"}])
     assert engine.of("service/python/HASH/action/shutdown") == []
 
@@ -159,5 +159,5 @@ async def test_global_service_hears_that_the_executor_leaves_and_is_left_alone(o
 async def test_held_job_is_cancelled_when_the_executor_leaves(owner: Owner) -> None:
     job_id = owner.take()
     await asyncio.sleep(0)
-    await owner.link.aclose(1)
+    await owner.service.aclose(1)
     assert owner.failed == [(job_id, "Cancelled: the executor is leaving")]

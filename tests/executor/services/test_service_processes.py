@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oocana_async.executor.services import launching as launch
-from oocana_async.executor.services import remote as link
+from oocana_async.executor.services import remote
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.topics import run_service_block
 
 if TYPE_CHECKING:
     from oocana_async.executor.core import Executor
-    from tests.executor.services.conftest import Engine
+    from tests.executor.small_engine import Engine
 
 pytestmark = pytest.mark.anyio
 
@@ -141,7 +141,7 @@ async def test_process_that_never_gets_up_is_killed_and_fails_its_jobs(
     executor: Executor, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch.ServicePlan, "command", lambda *_: ["sh", "-c", "exec sleep 600", "sh"])
-    monkeypatch.setattr(link, "READY_TIMEOUT", 0.1)
+    monkeypatch.setattr(remote, "READY_TIMEOUT", 0.1)
     error = (await engine.end_of(start(engine, "a")))["error"]
     assert error == f"Service {engine.directory} did not get ready within 0.1 s"
     await executor.drain()

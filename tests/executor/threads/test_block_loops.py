@@ -190,9 +190,9 @@ async def test_job_that_holds_a_loop_is_named_with_its_place() -> None:
     (report,) = held
     assert (report.job_id, report.waiting) == ("holder", 1)
     assert report.seconds >= 0.1
-    assert report.place is not None
-    assert str(report.place).startswith(f"{__file__}:")
-    assert report.place.function == "block"
+    assert report.location is not None
+    assert str(report.location).startswith(f"{__file__}:")
+    assert report.location.function == "block"
     assert await loops.aclose() == []
 
 
@@ -437,8 +437,8 @@ async def test_aclose_names_stuck_thread_and_its_place() -> None:
     await until(started)
     (report,) = await loops.aclose(0.01)
     assert (report.name, report.job_ids) == ("oocana-block-loop-1", ("job-1",))
-    assert report.place is not None
-    assert report.place.function == "stuck"
+    assert report.location is not None
+    assert report.location.function == "stuck"
     gate.set()
     await asyncio.wait([task])
     assert await loops.aclose() == []

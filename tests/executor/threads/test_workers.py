@@ -143,9 +143,9 @@ async def test_aclose_names_stuck_thread_and_its_place() -> None:
     await asyncio.to_thread(started.wait, 10)
     (report,) = await workers.aclose(0.01)
     assert (report.name, report.job_ids) == ("oocana-worker-1", ("job-1",))
-    assert report.place is not None
-    assert report.place.file == __file__
-    assert report.place.function == "stuck"
+    assert report.location is not None
+    assert report.location.file == __file__
+    assert report.location.function == "stuck"
     with pytest.raises(asyncio.CancelledError):
         await queued
     gate.set()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLargeError, ProtocolError, StateError
-from oocana_async.transport.mqtt.client import BrokerRefusedError, State
+from oocana_async.transport.mqtt.client import BrokerRefusedError, ClientState
 from oocana_async.transport.mqtt.codec import (
     ConnAck,
     Connect,
@@ -27,7 +27,7 @@ class Peer:
     """A publisher, and the broker's view of what it writes."""
 
     def __init__(self, *, max_messages: int = 10, max_bytes: int = 10_000) -> None:
-        self.publisher = Publisher(Connect("lane"), max_messages=max_messages, max_bytes=max_bytes)
+        self.publisher = Publisher(Connect("client"), max_messages=max_messages, max_bytes=max_bytes)
         self.decoder = Decoder()
         self.now = 0.0
 
@@ -64,7 +64,7 @@ def peer() -> Peer:
 
 def test_login_is_sent_first() -> None:
     peer = Peer()
-    assert peer.connect() == Connect("lane")
+    assert peer.connect() == Connect("client")
 
 
 def test_nothing_is_sent_before_connack() -> None:
@@ -226,7 +226,7 @@ def test_keep_alive_moves_on_with_traffic(peer: Peer) -> None:
 
 
 def test_no_keep_alive_when_it_is_0() -> None:
-    publisher = Publisher(Connect("lane", keep_alive=0))
+    publisher = Publisher(Connect("client", keep_alive=0))
     publisher.connect(0.0)
     publisher.receive(encode(ConnAck(False, 0)), 0.0)
     assert publisher.deadline() is None
@@ -251,7 +251,7 @@ def test_packet_out_of_place(peer: Peer, packet: Packet) -> None:
 
 def test_disconnect_ends_it(peer: Peer) -> None:
     assert peer.publisher.disconnect() == encode(Disconnect())
-    assert peer.publisher.state is State.CLOSED
+    assert peer.publisher.state is ClientState.CLOSED
     with pytest.raises(ClosedError):
         peer.submit(b"late")
     with pytest.raises(StateError, match="cannot go from closed to connecting; allowed: nothing"):
@@ -260,7 +260,7 @@ def test_disconnect_ends_it(peer: Peer) -> None:
 
 def test_window_that_no_packet_ids_exist_for() -> None:
     with pytest.raises(ValueError, match="65535"):
-        Publisher(Connect("lane"), max_messages=65_536)
+        Publisher(Connect("client"), max_messages=65_536)
 
 
 steps = st.lists(

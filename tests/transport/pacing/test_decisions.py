@@ -36,12 +36,12 @@ class Desk:
     def take(self) -> list[tuple[str, bytes, int]]:
         """Take what goes out; barriers are kept aside."""
         out = []
-        for wired in self.pacing.take(self.now):
-            body = json.loads(wired[1])
+        for publication in self.pacing.take(self.now):
+            body = json.loads(publication[1])
             if body.get("action") == "QueryDownstream":
                 self.barriers.append(body)
             else:
-                out.append(wired)
+                out.append(publication)
         return out
 
     def send(self, *messages: Outgoing) -> list[tuple[str, bytes, int]]:

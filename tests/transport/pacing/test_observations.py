@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oocana_async.transport.pacing.observations import read_end, read_inputs, read_response_topic
+from oocana_async.transport.pacing.observations import read_inputs, read_response_topic
 
 
 def test_inputs_with_the_flows_around_the_job() -> None:
@@ -24,22 +24,3 @@ def test_other_topics_are_no_inputs() -> None:
 def test_response_topic() -> None:
     assert read_response_topic("session/S/request/R/response") == ("S", "R")
     assert read_response_topic("session/S/request/R") is None
-
-
-@pytest.mark.parametrize("kind", ["BlockFinished", "FlowFinished", "SubflowBlockFinished", "SlotflowFinished"])
-def test_ends(kind: str) -> None:
-    payload = f'{{"session_id":"S","job_id":"J","result":{{"a":1}},"type":"{kind}"}}'.encode()
-    assert read_end(payload) == (kind, "S", "J")
-
-
-def test_end_of_the_session_has_no_job() -> None:
-    assert read_end(b'{"type":"SessionFinished","session_id":"S"}') == ("SessionFinished", "S", "")
-    assert read_end(b'{"type":"SessionFinished","session_id":"S","job_id":"remote"}') is None
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [b'{"type":"BlockLog","log":"BlockFinished"}', b'{"type":"BlockOutput","output":"x Finished"}', b'Finished"'],
-)
-def test_everything_else_is_no_end(payload: bytes) -> None:
-    assert read_end(payload) is None

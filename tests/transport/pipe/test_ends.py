@@ -120,14 +120,14 @@ async def test_messages_wait_in_the_parent_while_the_child_does_not_read() -> No
     serving = asyncio.create_task(PipeBridge(MemoryTransport(bus), mine).run())
     reader = frames.FrameStream(theirs, msgspec.msgpack.Decoder(frames.ToChild), "the parent")
     await reader.open()
-    await reader.send(frames.Subscribe(1, ["report"]))
-    assert await reader.receive() == frames.Done(1)
+    await reader.send(frames.SubscribeFrame(1, ["report"]))
+    assert await reader.receive() == frames.DoneFrame(1)
     for _ in range(40):
         bus.publish_nowait("report", b"x" * 1_000_000)
     received = 0
     while received < 40:
         frame = await reader.receive()
-        assert isinstance(frame, frames.Arrived)
+        assert isinstance(frame, frames.ArrivedFrame)
         received += len(frame.messages)
     await reader.aclose()
     await serving

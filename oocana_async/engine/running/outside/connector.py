@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from oocana_async.engine.checks.support import BASE_URL_VARIABLE
+from oocana_async.engine.checks.unsupported import BASE_URL_VARIABLE
 from oocana_async.engine.running.jobs import Job, nothing
 from oocana_async.engine.running.outside.off_loop import call_off_loop
+from oocana_async.engine.running.runner import SessionRunner
 from oocana_async.wire.messages.shared import RawMap
-
-if TYPE_CHECKING:
-    from oocana_async.engine.running.runner import SessionRunner
 
 __all__ = ["BASE_URL_VARIABLE", "call_connector"]
 

@@ -8,16 +8,14 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from oocana_async.engine.manifests.blocks import TaskBlock
 from oocana_async.engine.running.jobs import Job, nothing
-
-if TYPE_CHECKING:
-    from oocana_async.engine.running.runner import SessionRunner
+from oocana_async.engine.running.runner import SessionRunner
 
 __all__ = ["ShellJob", "parse_envs"]
 

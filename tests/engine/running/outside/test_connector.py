@@ -1,3 +1,5 @@
+"""Connector actions: what is posted, and what becomes of the answer."""
+
 from __future__ import annotations
 
 import json
@@ -45,9 +47,9 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Service]]:
         thread.join()
 
 
-async def call(tmp_path: Path, outputs: tuple[str, ...] = ("output",)) -> Watched:
+async def call(tmp_path: Path, outputs: tuple[str, ...] = ("output",), **more: Any) -> Watched:
     executor = {"name": "connector", "options": {"action": "mail.send"}}
-    node = task("a", {"to": {"value": "me"}}, outputs=outputs, executor=executor)
+    node = task("a", {"to": {"value": "me"}}, outputs=outputs, executor=executor, **more)
     return await watch(write_flow(tmp_path, [node]))
 
 
@@ -61,6 +63,23 @@ async def test_inputs_are_posted_and_the_data_is_the_output(tmp_path: Path, serv
 async def test_data_of_several_outputs_is_an_object(tmp_path: Path, service: type[Service]) -> None:
     service.answer = {"success": True, "data": {"id": 7}}
     assert (await call(tmp_path, ("id", "more"))).of("BlockFinished")[0]["result"] == {"id": 7}
+
+
+@pytest.mark.parametrize(("of_node", "seconds"), [({"timeout": 7}, 7), ({}, 30)])
+async def test_answer_must_come_within_the_timeout_of_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_node: dict[str, Any], seconds: int
+) -> None:
+    timeouts = []
+
+    def hang(request: Any, *, timeout: float) -> Any:
+        timeouts.append(timeout)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setenv("OOCANA_CONNECTOR_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("urllib.request.urlopen", hang)
+    cause = (await call(tmp_path, **of_node)).result.cause
+    assert cause == "OOMOL Connector action 'mail.send' failed: timed out"
+    assert timeouts == [seconds]
 
 
 @pytest.mark.parametrize(
