@@ -26,8 +26,9 @@ from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundin
 from oocana_async.context.sync import SyncContext
 from oocana_async.handles import BinFiles, OutputPlace, VarStore, prepare_output
 from oocana_async.transport.broker import MqttTransport
-from oocana_async.transport.mqtt import codec
-from oocana_async.transport.pacing.decisions import PacingSettings
+from oocana_async.transport.mqtt.encoder import encode
+from oocana_async.transport.mqtt.packets import Connect, Disconnect, Publish
+from oocana_async.transport.pacing.settings import PacingSettings
 
 SESSION, JOB, HANDLE = "S", "J", "out"
 TOPIC = f"session/{SESSION}"
@@ -115,11 +116,11 @@ def bare(address: str, count: int) -> tuple[float, int]:
     """Send bytes that were made before, and count acknowledgements: what the broker can take."""
     host, _, port = address.partition(":")
     publishes = b"".join(
-        codec.encode(codec.Publish(TOPIC, payload(number), 1, packet_id=number % 0xFFFF + 1)) for number in range(count)
+        encode(Publish(TOPIC, payload(number), 1, packet_id=number % 0xFFFF + 1)) for number in range(count)
     )
     with socket.create_connection((host, int(port))) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(codec.encode(codec.Connect("bare", 60)))
+        connection.sendall(encode(Connect("bare", 60)))
         connection.recv(4, socket.MSG_WAITALL)
         started = time.perf_counter()
         writer = threading.Thread(target=connection.sendall, args=(publishes,), name="bare publisher")
@@ -129,7 +130,7 @@ def bare(address: str, count: int) -> tuple[float, int]:
             left -= len(data)
         seconds = time.perf_counter() - started
         writer.join()
-        connection.sendall(codec.encode(codec.Disconnect()))
+        connection.sendall(encode(Disconnect()))
     return seconds, count - left // 4
 
 

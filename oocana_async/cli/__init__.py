@@ -63,18 +63,19 @@ def _handled(argv: Sequence[str], signals: Signals) -> int:
     except (Interrupted, KeyboardInterrupt):
         say("interrupted")
         return signals.exit_code
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
 
 
 def _run(argv: Sequence[str], signals: Signals) -> int:
     from oocana_async.cli.command_line import parse
     from oocana_async.cli.commands import COMMANDS
 
-    options = parse(argv)
-    code = COMMANDS[options.command].run(options, signals)
+    try:
+        options = parse(argv)
+        code = COMMANDS[options.command].run(options, signals)
+    except SystemExit as leaving:  # help was asked for
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     if sys.stdout is not None:
-        sys.stdout.flush()
+        sys.stdout.flush()  # here, where a broken pipe can still be told from success
     return code
 
 

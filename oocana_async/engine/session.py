@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 from msgspec import Raw
 
 from oocana_async.channel.bus import Bus, BusSubscription, Overflow
@@ -63,6 +64,8 @@ class Session:
         self._streams: list[BusSubscription] = []
         self._is_reported = False
         self._path = self._argument()
+        # A raw task, which `aclose` waits for: a task group around the `yield` of `open_session` would wrap the errors
+        # of the caller's own block into groups, and cancel that block when the run fails.
         self._task = asyncio.create_task(self._run_to_end(), name=f"oocana session {self.session_id}")
 
     # -- for people --------------------------------------------------------------------------------------------------
@@ -156,7 +159,7 @@ class Session:
         self._reporter = Reporter(self.session_id, self._bus.publish_nowait, now_ms)
         options = self._options
         try:
-            self._loaded = await asyncio.to_thread(self._load)
+            self._loaded = await anyio.to_thread.run_sync(self._load, abandon_on_cancel=True)
             self._path = self._loaded.path
             directories = self._directories(self._loaded.path)
         finally:
@@ -223,7 +226,7 @@ class Session:
             runner.close(SessionOutcome(CANCELLED))
             return
         intake = Intake(runner, self._bus, starter)
-        tasks.spawn(f"messages of {self.session_id}", intake.run)
+        tasks.start_soon(f"messages of {self.session_id}", intake.run)
         self._launch(starter, loaded)
         try:
             await self._over.wait()

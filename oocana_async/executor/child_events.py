@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from oocana_async.channel.bus import Bus
 from oocana_async.context.requests import EventListener
 from oocana_async.errors import ClosedError, TransportError
 from oocana_async.transport.base import Subscription
@@ -134,11 +135,18 @@ class SessionTopic:
         subscribe: returns the subscription once it is in force.
         events: gets the messages.
         loop: the loop.
+        bus: where the messages are published again for whoever listens to the run; None when they came over a bus.
     """
 
     def __init__(
-        self, subscribe: Callable[[], Awaitable[Subscription]], events: ChildEvents, loop: asyncio.AbstractEventLoop
+        self,
+        subscribe: Callable[[], Awaitable[Subscription]],
+        events: ChildEvents,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        bus: Bus | None = None,
     ) -> None:
+        self._bus = bus
         self._subscribe = subscribe
         self._events = events
         self._loop = loop
@@ -200,6 +208,8 @@ class SessionTopic:
             await subscription.aclose()
 
     def _feed(self, topic: str, payload: bytes) -> None:
+        if self._bus is not None:
+            self._bus.publish_nowait(topic, payload)
         try:
             self._events.feed_session(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

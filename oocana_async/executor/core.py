@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from oocana_async.channel.bus import Bus
 from oocana_async.channel.channel import Channel
 from oocana_async.channel.clock import Clock, LoopClock
 from oocana_async.channel.futures import resolve
@@ -56,6 +57,8 @@ class Executor:
         channel: a fresh one, which ends with the executor; None for an ordinary one.
         service_address: broker at which service processes reach the engine; None for a pipe to this process, with
             which they all end, global ones too.
+        bus: for a transport that is no bus itself: what comes in on `report`, and on the session topic while children
+            run, is published on it, so that whoever listens to a run listens to a bus. Belongs to the caller.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Executor:
         clock: Clock | None = None,
         channel: Channel | None = None,
         service_address: str | None = None,
+        bus: Bus | None = None,
     ) -> None:
         self.session = session
         self.runtime = runtime
@@ -80,7 +84,8 @@ class Executor:
         self.channel = channel or Channel()
         self.sender = Sender(self.channel, transport)
         self.clock: Clock = clock or LoopClock(asyncio.get_running_loop())
-        self.exchange = Router(session.session_id, self, self.channel, self.clock)
+        self._bus = bus
+        self.exchange = Router(session.session_id, self, self.channel, self.clock, bus=bus)
         self._scopes: dict[str | None, tuple[ExecutorScope, Surroundings, VarStore]] = {}
         self._seen = RecentIds()
         self._runs: dict[str, JobRun] = {}
@@ -107,7 +112,10 @@ class Executor:
         if self.session.watch_session_topic:
             topic = topics.session(self.session.session_id)
             self._session_topic = SessionTopic(
-                lambda: self._transport.subscribe(topic), self.exchange.children, asyncio.get_running_loop()
+                lambda: self._transport.subscribe(topic),
+                self.exchange.children,
+                asyncio.get_running_loop(),
+                bus=self._bus,
             )
             self.exchange.children.session_topic = self._session_topic
         return self

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from oocana_async.channel.bus import Bus
 from oocana_async.channel.channel import Channel
 from oocana_async.channel.clock import Clock
 from oocana_async.context.requests import EventListener, PendingRequests
@@ -64,10 +65,14 @@ class Router:
         taker: gets the jobs.
         channel: where the requests for child blocks go.
         clock: for the deadlines of requests.
+        bus: where the report is published again for whoever listens to the run; None when it came over a bus.
     """
 
-    def __init__(self, session_id: str, taker: JobTaker, channel: Channel, clock: Clock) -> None:
+    def __init__(
+        self, session_id: str, taker: JobTaker, channel: Channel, clock: Clock, *, bus: Bus | None = None
+    ) -> None:
         self._session_id = session_id
+        self._bus = bus
         self._taker = taker
         self._channel = channel
         self.pending = PendingRequests(clock)
@@ -128,6 +133,8 @@ class Router:
     # -- the report ---------------------------------------------------------------------------------------------
 
     def _report(self, payload: bytes) -> None:
+        if self._bus is not None:
+            self._bus.publish_nowait(topics.REPORT, payload)
         if self.children:
             self.children.feed_report(payload)
         end = read_cancellation(payload)

@@ -24,9 +24,11 @@ from oocana_async.transport.mqtt.aiomqtt_subscriber import AiomqttSubscriber
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 from oocana_async.transport.mqtt.subscribing import SubscribingConnection
-from oocana_async.transport.pacing.decisions import Notice, NoticeKind, Pacing, PacingSettings
+from oocana_async.transport.pacing.decisions import Pacing
+from oocana_async.transport.pacing.notices import Notice, NoticeKind, log_notice
 from oocana_async.transport.pacing.observations import read_inputs, read_response_topic
-from oocana_async.transport.pacing.paced_publisher import PacedPublisher, log_notice
+from oocana_async.transport.pacing.paced_publisher import PacedPublisher
+from oocana_async.transport.pacing.settings import PacingSettings
 from oocana_async.wire import topics
 from oocana_async.wire.envelope import Outgoing
 from oocana_async.wire.messages.ends import Ended, EndKind, read_end
@@ -107,6 +109,7 @@ class MqttTransport(Transport):
             timeouts=timeouts,
             deliver=self._arrived,
             on_break=self._cut,
+            on_reconnect=self._addressed_again,
             on_lost=self._lost,
         )
         self._session_bytes = session_id.encode()
@@ -262,6 +265,10 @@ class MqttTransport(Transport):
 
     def _cut(self) -> None:
         self._pacing.subscriptions_cut()
+        self._out.pump_later()
+
+    def _addressed_again(self) -> None:
+        self._pacing.subscriptions_again()
         self._out.pump_later()
 
     def _broadcasts_again(self) -> None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-__all__ = ["Delivery", "Incoming", "Message", "Outgoing"]
+__all__ = ["Delivery", "Incoming", "Message", "Outgoing", "Publication"]
 
 
 class Message(msgspec.Struct, gc=False):
@@ -57,3 +57,6 @@ class Outgoing(Message, gc=False):
 
 Incoming: TypeAlias = Message
 """One message that came in."""
+
+Publication: TypeAlias = tuple[str, bytes, int]
+"""Topic, payload and quality of service of a message as a broker gets it."""

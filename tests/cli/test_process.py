@@ -147,6 +147,21 @@ def test_reader_that_leaves_ends_the_run_quietly(start: Start) -> None:
     assert (process.wait(timeout=30), "Traceback" in err) == (141, False)
 
 
+@pytest.mark.parametrize("line", [("check", "flow.oo.yaml"), ("--help",)], ids=["check", "help"])
+def test_reader_that_has_gone_before_the_end_leaves_nothing_to_complain_about(
+    line: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "flow.oo.yaml").write_text("nodes: []")
+    reading, writing = os.pipe()
+    os.close(reading)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipes: dict[str, Any] = {"stdout": writing, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-m", "oocana_async", *line]
+    done = subprocess.run(command, **pipes, env=buffered, cwd=tmp_path, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_only_json_reaches_stdout_whatever_a_block_does(start: Start) -> None:
     code = (
         "import os, subprocess, sys, threading\n"

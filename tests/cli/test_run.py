@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable
@@ -230,6 +231,23 @@ def test_env_file_may_be_named_by_a_variable(
     monkeypatch.setenv("OOCANA_ENV_FILE", str(tmp_path / "env"))
     _, err = run(capsys, write("def main(): pass"), code=2)
     assert f"OOCANA_ENV_FILE: {tmp_path / 'env'}:1: expected KEY=VALUE" in err
+
+
+def test_env_file_of_the_command_line_wins_over_the_variable(
+    tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("given", "inherited"):
+        (tmp_path / name).write_text(f"OOCANA_CLI_TEST={name}\n")
+    monkeypatch.setenv("OOCANA_ENV_FILE", str(tmp_path / "inherited"))
+    code = "import os\ndef main(): return {'x': os.environ['OOCANA_CLI_TEST']}"
+    found = events(capsys, write(code), "--env-file", str(tmp_path / "given"))
+    assert of(found, "BlockFinished")[0]["result"] == {"x": "given"}
+
+
+def test_run_in_this_process_leaves_the_garbage_collector_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gc.get_freeze_count() == 0
+    run(capsys, flow("002-chain"))
+    assert gc.get_freeze_count() == 0
 
 
 def test_directories_are_those_that_were_given(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from oocana_async.channel.bus import Bus
 from oocana_async.channel.channel import Channel
 from oocana_async.channel.sender import Sender
 from oocana_async.context import Context, ContextParts
+from oocana_async.context.block_job import BlockJob
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.context.requests import PendingRequests
 from oocana_async.context.sync import SyncContext
@@ -19,9 +19,9 @@ from oocana_async.testing.clock import ManualClock
 from oocana_async.transport.base import Subscription
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire.encoding import encode
-from oocana_async.wire.envelope import Outgoing
+from oocana_async.wire.envelope import Delivery, Outgoing
 from oocana_async.wire.messages.dispatch import RequestResponse
-from oocana_async.wire.messages.report import ReportEvent
+from oocana_async.wire.messages.report import ReportEvent, decode_report
 from oocana_async.wire.messages.session import RunBlock
 from oocana_async.wire.messages.shared import StackFrame
 
@@ -48,17 +48,43 @@ class Exchange:
         return self.pending.resolve(response)
 
 
+class MarkedTransport(MemoryTransport):
+    """The memory transport; remembers as what each message was marked."""
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__(bus)
+        self.marked: list[tuple[str, Delivery]] = []
+
+    async def publish(self, batch: Sequence[Outgoing]) -> None:
+        self.marked += [(json.loads(one.payload)["type"], one.delivery) for one in batch]
+        await super().publish(batch)
+
+
+class Child:
+    """A child block, played by the test."""
+
+    def __init__(self, bench: Bench, job: BlockJob) -> None:
+        self.job = job
+        self._listener = bench.exchange.listeners[job.job_id]
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        """Send an event; the block hears it, even when it has stopped to listen."""
+        event = decode_report(encode({"type": kind, "session_id": "S1", "job_id": self.job.job_id, **fields}))
+        assert event is not None
+        self._listener(event)
+
+
 class Bench:
     """One job over the memory transport."""
 
-    def __init__(self, channel: Channel, sender: Sender, sent: Subscription) -> None:
+    def __init__(self, channel: Channel, sender: Sender, transport: MarkedTransport, sent: Subscription) -> None:
         self.channel = channel
         self.sender = sender
         self.clock = ManualClock()
         self.exchange = Exchange(channel, self.clock)
-        self.loop_thread = threading.get_ident()
         self.redactor = Redactor()
         self.messenger = self.new_messenger()
+        self._transport = transport
         self._sent = sent
         self._received: list[tuple[str, dict[str, Any]]] = []
 
@@ -90,6 +116,11 @@ class Bench:
         self._received += [(one.topic, json.loads(one.payload)) for one in self._sent.receive_many_nowait()]
         return [message for _, message in self._received if not types or message["type"] in types]
 
+    async def marked(self, *types: str) -> list[tuple[str, Delivery]]:
+        """Return types and marks of what the job has sent so far, in order."""
+        await self.sender.flush()
+        return [(kind, mark) for kind, mark in self._transport.marked if not types or kind in types]
+
     async def topics(self) -> list[str]:
         await self.messages()
         return [topic for topic, _ in self._received]
@@ -101,6 +132,6 @@ class Bench:
         return [message["warning"] for message in await self.messages("BlockWarning")]
 
 
-async def open_bench(bus: Bus) -> tuple[MemoryTransport, Subscription]:
-    transport = MemoryTransport(bus)
+async def open_bench(bus: Bus) -> tuple[MarkedTransport, Subscription]:
+    transport = MarkedTransport(bus)
     return transport, await transport.subscribe("#")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
+import threading
 import warnings
-from collections.abc import Coroutine
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import anyio
 import pytest
@@ -128,10 +129,12 @@ async def test_reply_may_be_awaited_by_several_tasks_and_again() -> None:
 
 async def test_cancelling_an_await_leaves_the_reply_alone() -> None:
     future, reply = pending()
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(reply, 0.001)
+    waiting = asyncio.create_task(reply)
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
     future.set_result(7)
-    assert await reply == 7
+    assert (waiting.cancelled(), await reply) == (True, 7)
 
 
 async def test_error_of_a_reply_is_raised_each_time() -> None:
@@ -148,10 +151,30 @@ def test_reply_may_be_run_by_a_loop_of_ones_own() -> None:
     assert asyncio.run(Reply.of(7)) == 7
 
 
+def test_reply_may_be_driven_by_hand_and_again() -> None:
+    reply = Reply.of(7)
+    for _ in range(2):
+        with pytest.raises(StopIteration) as ended:
+            reply.send(None)
+        assert ended.value.value == 7
+
+
+async def test_what_a_task_throws_into_its_wait_leaves_other_waits_alone() -> None:
+    room = Room()
+    sent = Sent(room)
+    other = asyncio.create_task(sent)
+    await asyncio.sleep(0)
+    sent.send(None)
+    with pytest.raises(ZeroDivisionError):
+        sent.throw(ZeroDivisionError)
+    room.relax()
+    await other
+
+
 def test_result_gives_up_after_its_time_and_may_be_asked_again() -> None:
     future, reply = pending()
     with pytest.raises(TimeoutError):
-        reply.result(0.001)
+        reply.result(0)
     assert not reply.done()
     with pytest.raises(TimeoutError):
         reply.exception()
@@ -161,19 +184,26 @@ def test_result_gives_up_after_its_time_and_may_be_asked_again() -> None:
 
 def test_result_surrounds_its_wait() -> None:
     entered: list[str] = []
+    future: concurrent.futures.Future[int] = concurrent.futures.Future()
 
     @contextmanager
-    def blocking():  # type: ignore[no-untyped-def]
+    def blocking() -> Iterator[None]:
         entered.append("in")
+        future.set_result(7)  # the answer comes while the thread waits
         yield
         entered.append("out")
 
+    assert Reply(future, blocking).result(5) == 7
+    assert entered == ["in", "out"]
+
+
+def test_result_that_is_there_needs_no_wait() -> None:
+    def blocking() -> AbstractContextManager[None]:
+        raise AssertionError
+
     future: concurrent.futures.Future[int] = concurrent.futures.Future()
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(Reply(future, blocking).result)
-        future.set_result(7)
-        assert waiting.result() == 7
-    assert entered in (["in", "out"], [])  # an answer that is there already needs no wait
+    future.set_result(7)
+    assert Reply(future, blocking).result() == 7
 
 
 async def test_result_on_the_loop_that_brings_the_answer_is_refused() -> None:
@@ -185,10 +215,10 @@ async def test_result_on_the_loop_that_brings_the_answer_is_refused() -> None:
 
 async def test_callback_of_a_task_comes_on_its_loop() -> None:
     future, reply = pending()
-    called: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    reply.add_done_callback(lambda answer: called.set_result(answer.result()))
+    called: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+    reply.add_done_callback(lambda answer: called.set_result((answer.result(), threading.get_ident())))
     await asyncio.to_thread(future.set_result, 7)
-    assert await called == 7
+    assert await called == (7, threading.get_ident())
 
 
 def test_callback_of_a_thread_comes_with_the_answer() -> None:
@@ -203,8 +233,8 @@ def test_reply_on_a_loop_that_is_gone_is_forgotten() -> None:
     future, reply = pending()
 
     async def give_up() -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(reply, 0.001)
+        asyncio.create_task(reply)  # noqa: RUF006 - it is cancelled with its loop
+        await asyncio.sleep(0)
 
     asyncio.run(give_up())
     future.set_result(7)

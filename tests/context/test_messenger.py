@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from oocana_async.context import Context
 from oocana_async.context import messenger as jobs
 from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
 from oocana_async.testing.clock import ManualClock
+from oocana_async.wire.envelope import Delivery
 from oocana_async.wire.messages.shared import StackFrame
 from tests.channel.gate import GateTransport, draining
 from tests.context.bench import Bench
@@ -103,12 +105,59 @@ async def test_too_large_message_is_refused_at_the_call(bench: Bench, monkeypatc
     assert finished["error"] == "e" * 12
 
 
+async def test_too_large_event_is_refused_at_the_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MAX_PAYLOAD", 300)
+    with pytest.raises(PacketTooLargeError, match=r"BlockMessage: a message of \d+ bytes; at most 300"):
+        bench.context().send_message("x" * 300)
+    assert await bench.messages() == []
+
+
+SHOWN: list[Callable[[Context, str], object]] = [
+    lambda context, text: context.send_warning(text),
+    lambda context, text: context.send_message({"text": [text]}),
+    lambda context, text: context.log_json({text: 1}),
+    lambda context, text: context.report_log(text, "stdout"),
+    lambda context, text: context.error(text),
+    lambda context, text: context.preview({"type": "text", "data": text}),
+]
+
+
+@pytest.mark.parametrize("show", SHOWN)
+async def test_secret_is_hidden_in_what_people_read(bench: Bench, show: Callable[[Context, str], object]) -> None:
+    bench.redactor.add('hun"ter2')
+    show(bench.context(), 'password hun"ter2')
+    (message,) = await bench.messages()
+    assert "ter2" not in repr(message)
+    assert "password ***" in repr(message)
+
+
+async def test_messages_are_marked_for_what_they_are(bench: Bench) -> None:
+    context = bench.context()
+    context.output("out", 1)
+    context.report_progress(40)
+    context.query_block("self::a")
+    context.run_block("self::b", inputs={})
+    context.send_warning("careful")
+    context.finish()
+    assert await bench.marked() == [
+        ("BlockOutput", Delivery.DATA),
+        ("BlockProgress", Delivery.PROGRESS),
+        ("BlockProgress", Delivery.REPORT),
+        ("BlockRequest", Delivery.CONTROL),
+        ("BlockRequest", Delivery.CONTROL),
+        ("BlockWarning", Delivery.REPORT),
+        ("BlockFinished", Delivery.FINISH),
+    ]
+
+
 async def test_thread_that_floods_the_channel_gives_its_place_away_and_is_warned_once() -> None:
     places: list[str] = []
+    is_held_back = threading.Event()
 
     @contextmanager
     def blocking() -> Iterator[None]:
         places.append("given")
+        is_held_back.set()
         yield
         places.append("taken")
 
@@ -121,8 +170,7 @@ async def test_thread_that_floods_the_channel_gives_its_place_away_and_is_warned
                 messenger.emit(b"x" * 1000, "output")
 
         producing = asyncio.create_task(asyncio.to_thread(produce))
-        while not places:
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(is_held_back.wait, 5)
         transport.open()
         await producing
     warnings = [one for one in transport.taken if b"BlockWarning" in one.payload]

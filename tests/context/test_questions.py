@@ -23,9 +23,7 @@ from oocana_async.errors import (
     StateError,
 )
 from oocana_async.handles import CredentialInput
-from oocana_async.wire.encoding import encode
-from oocana_async.wire.messages.report import decode_report
-from tests.context.bench import Bench
+from tests.context.bench import Bench, Child
 
 pytestmark = pytest.mark.anyio
 
@@ -154,25 +152,6 @@ async def test_only_credentials_can_be_looked_up(bench: Bench) -> None:
 
 
 # -- children ---------------------------------------------------------------------------------------------------------
-
-
-class Child:
-    """A child block, played by the test."""
-
-    def __init__(self, bench: Bench, job: BlockJob) -> None:
-        self.job = job
-        self._bench = bench
-
-    def __call__(self, kind: str, **fields: Any) -> None:
-        event = decode_report(encode({"type": kind, "session_id": "S1", "job_id": self.job.job_id, **fields}))
-        assert event is not None
-        self._bench.exchange.listeners[self.job.job_id](event)
-
-
-@pytest.fixture
-async def child(bench: Bench) -> Child:
-    """A child that was started on the loop of the test."""
-    return Child(bench, bench.context().run_block("self::crop", inputs={"w": 10}))
 
 
 async def test_input_of_a_child_that_the_engine_would_drop_is_refused(bench: Bench) -> None:

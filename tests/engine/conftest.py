@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from oocana_async.engine.graph.graph import Graph
+from oocana_async.engine.running.tasks import TaskOwner
 from oocana_async.engine.target import LoadedTarget, load_target
 from oocana_async.errors import LoadError, ManifestError
 
@@ -72,6 +74,19 @@ class Project:
         """Return the warnings of a main flow as `line:column code message hint`."""
         found = self.flow(text).load().warnings
         return [f"{w.line}:{w.column} {w.code}: {w.message} {w.hint}".strip() for w in found]
+
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> dict[float, Callable[[], None]]:
+    """Delay -> call: the timers of sessions, which the test fires by hand instead of waiting for them."""
+    waiting: dict[float, Callable[[], None]] = {}
+
+    def keep(_: TaskOwner, delay: float, call: Callable[[], None]) -> Callable[[], None]:
+        waiting[delay] = call
+        return lambda: None
+
+    monkeypatch.setattr(TaskOwner, "call_later", keep)
+    return waiting
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class FakeJob:
     """One job as its block sees it."""
 
     def __init__(self, host: FakeHost, payload: dict[str, Any]) -> None:
-        self._host = host
+        self.host = host
         self.payload = payload
         self.job_id: str = payload["job_id"]
         self.stacks = [StackFrame(**frame) for frame in payload["stacks"]]
@@ -41,7 +41,7 @@ class FakeJob:
         return self.stacks[-1].node_id if self.stacks else ""
 
     def send(self, message: Any) -> None:
-        self._host.bus.publish_nowait(topics.session(self._host.session_id), encode_message(message))
+        self.host.bus.publish_nowait(topics.session(self.host.session_id), encode_message(message))
 
     def output(self, handle: str, value: Any, *, to_node: Any = None, to_flow: Any = None) -> None:
         options = None
@@ -49,25 +49,25 @@ class FakeJob:
             nodes = None if to_node is None else [TargetNode(*pair) for pair in to_node]
             flows = None if to_flow is None else [TargetFlow(name) for name in to_flow]
             options = OutputOptions(OutputTarget(nodes, flows))
-        self.send(session.BlockOutput(self._host.session_id, self.job_id, handle, raw(value), options))
+        self.send(session.BlockOutput(self.host.session_id, self.job_id, handle, raw(value), options))
 
     def outputs(self, values: Mapping[str, Any]) -> None:
         encoded = {handle: raw(value) for handle, value in values.items()}
-        self.send(session.BlockOutputs(self._host.session_id, self.job_id, encoded))
+        self.send(session.BlockOutputs(self.host.session_id, self.job_id, encoded))
 
     def progress(self, value: float) -> None:
-        self.send(session.BlockProgress(self._host.session_id, self.job_id, value))
+        self.send(session.BlockProgress(self.host.session_id, self.job_id, value))
 
     def finish(self, result: Mapping[str, Any] | None = None, error: str | None = None) -> None:
         self.is_ended = True
         encoded = None if result is None else {handle: raw(value) for handle, value in result.items()}
-        self.send(session.BlockFinished(self._host.session_id, self.job_id, encoded, error))
+        self.send(session.BlockFinished(self.host.session_id, self.job_id, encoded, error))
 
     async def ask(self, kind: type[Any], **fields: Any) -> bytes:
         """Send a request and return the text of the engine's answer."""
         self._requests += 1
         request_id = f"{self.job_id}-{self._requests}"
-        answers = self._host.bus.subscribe(topics.response(self._host.session_id, request_id))
+        answers = self.host.bus.subscribe(topics.response(self.host.session_id, request_id))
         self.tell(kind, request_id=request_id, **fields)
         answer = (await answers.__anext__()).payload
         answers.close()
@@ -75,7 +75,7 @@ class FakeJob:
 
     def tell(self, kind: type[Any], *, request_id: str = "R", **fields: Any) -> None:
         """Send a request without waiting for an answer."""
-        self.send(kind(session_id=self._host.session_id, job_id=self.job_id, request_id=request_id, **fields))
+        self.send(kind(session_id=self.host.session_id, job_id=self.job_id, request_id=request_id, **fields))
 
 
 class FakeHost:

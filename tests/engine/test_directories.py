@@ -1,3 +1,5 @@
+"""Where sessions, targets and packages keep their files, and what is removed at the end."""
+
 from __future__ import annotations
 
 import hashlib

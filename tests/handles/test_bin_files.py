@@ -153,6 +153,7 @@ def test_finished_job_is_forgotten_but_its_files_stay(files: BinFiles) -> None:
     files.forget_job("J1")
     files.forget_job("J1")
     assert path.read_bytes() == b"x"
+    assert path_of(files.write("J1", "photo", b"y")) == path  # it counts from the start again
 
 
 def test_threads_get_files_of_their_own(files: BinFiles) -> None:

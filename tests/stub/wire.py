@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from oocana_async.transport.mqtt.codec import Connect
+from oocana_async.transport.mqtt.packets import Connect
 from oocana_async.transport.mqtt.subscriber import Subscriber
 
 __all__ = ["Consumer"]

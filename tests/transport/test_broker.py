@@ -22,7 +22,8 @@ from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 from oocana_async.transport.mqtt.subscribing import SubscribingConnection
-from oocana_async.transport.pacing.decisions import Notice, NoticeKind, PacingSettings
+from oocana_async.transport.pacing.notices import Notice, NoticeKind
+from oocana_async.transport.pacing.settings import PacingSettings
 from oocana_async.wire.envelope import Delivery, Outgoing
 
 if TYPE_CHECKING:

@@ -138,6 +138,8 @@ CASES: list[tuple[Any, Any]] = [
     (pd.Timestamp("2026-01-02 03:04:05"), "2026-01-02T03:04:05"),
     (pd.Timedelta(seconds=90), "PT90S"),
     (pd.NaT, None),
+    (pd.Period("2026-01", freq="M"), "2026-01"),
+    (pd.Interval(1, 2), "(1, 2]"),
     (pd.NA, None),
     (pd.Index([1, 2]), [1, 2]),
     ({"total": np.int64(3), "when": pd.Timestamp("2026-01-02")}, {"total": 3, "when": "2026-01-02T00:00:00"}),

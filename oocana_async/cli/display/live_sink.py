@@ -25,7 +25,6 @@ class LiveSink(ViewSink):
         super().__init__(now)
         self._display = LiveDisplay(self.view, out, now)
         self._display.start()
-        self._is_drawn = True
         self._breakpoint = sys.breakpointhook
         sys.breakpointhook = self._make_way
 
@@ -39,21 +38,16 @@ class LiveSink(ViewSink):
         self._display.print(text)
 
     def tick(self) -> None:
-        """Draw the nodes."""
-        if self._is_drawn:
-            self._display.refresh()
+        """Draw the nodes; nothing happens once a debugger has the terminal."""
+        self._display.refresh()
 
     def close(self) -> None:
         """Give the terminal back and print how the run ended."""
-        self._stop()
+        self._display.stop()
         sys.breakpointhook = self._breakpoint
         self._display.summarise()
         super().close()
 
-    def _stop(self) -> None:
-        self._is_drawn = False
-        self._display.stop()
-
     def _make_way(self, *arguments: Any, **options: Any) -> Any:
-        self._stop()
+        self._display.stop()
         return self._breakpoint(*arguments, **options)

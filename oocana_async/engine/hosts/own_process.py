@@ -6,6 +6,8 @@ import asyncio
 import os
 import sys
 
+import anyio
+
 from oocana_async.engine.hosts.scopes import ExecutorStart
 from oocana_async.transport.base import Transport
 from oocana_async.transport.pipe.processes import ChildProcess, show_code
@@ -45,6 +47,8 @@ class OwnProcessHost:
             output=2,
             transport=self._transport,
         )
+        # A raw task: whoever starts an executor is another task than the one that closes the host, so no task group
+        # could be entered by the one and left by the other. `aclose` waits for it.
         watch = asyncio.create_task(self._watch(process, spec), name=f"oocana-watch-{spec.identifier}")
         self._watches[watch] = process
         watch.add_done_callback(lambda _: self._watches.pop(watch, None))
@@ -70,6 +74,8 @@ class OwnProcessHost:
         """End all processes: what runs is cancelled, what is queued is delivered; may be called twice."""
         self._closing = True
         watches = dict(self._watches)
-        await asyncio.gather(*(process.aclose(GRACE) for process in watches.values()))
+        async with anyio.create_task_group() as closing:
+            for process in watches.values():
+                closing.start_soon(process.aclose, GRACE, name=f"end {process.name}")
         if watches:
             await asyncio.wait(watches)

@@ -166,7 +166,7 @@ class Requests:
             except VaultError as error:
                 self._answer(request, error=str(error))
 
-        self._runner.spawner.spawn(f"credential for {job.job_id}", ask)
+        self._runner.tasks.start_soon(f"credential for {job.job_id}", ask)
 
 
 def _child_scope(reference: str, block: TaskBlock | Graph, scope: RunScope) -> RunScope:

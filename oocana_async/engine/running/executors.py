@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from oocana_async.engine.hosts.scopes import ExecutorHost, RunScope, ScopeMap
+from oocana_async.engine.running.tasks import Tasks
 from oocana_async.wire.messages.session import ExecutorReady
 
-__all__ = ["Executors", "Spawner"]
+__all__ = ["Executors"]
 
 logger = logging.getLogger(__name__)
 
 READY_TIMEOUT = 30.0
 """Seconds that an executor may take to announce itself; generous, because it shares the machine with its blocks."""
-
-
-class Spawner(Protocol):
-    """Owner of the tasks and timers of a session."""
-
-    def spawn(self, name: str, call: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], object]:
-        """Run a coroutine function in an owned, named task; returns what cancels it."""
-
-    def call_later(self, delay: float, call: Callable[[], None]) -> Callable[[], None]:
-        """Call something after `delay` seconds; returns what withdraws it."""
-
-    async def breathe(self) -> None:
-        """Let everything else on the loop have its turn."""
 
 
 class _Waiting(NamedTuple):
@@ -54,7 +42,7 @@ class Executors:
     Args:
         host: starts them.
         scopes: says how.
-        spawner: owner of tasks and timers.
+        tasks: owner of tasks and timers.
         publish: puts a message on its topic.
         fail: ends jobs with an error text; called with their ids.
     """
@@ -63,14 +51,14 @@ class Executors:
         self,
         host: ExecutorHost,
         scopes: ScopeMap,
-        spawner: Spawner,
+        tasks: Tasks,
         *,
         publish: Callable[[str, bytes], None],
         fail: Callable[[list[str], str], None],
     ) -> None:
         self._host = host
         self._scopes = scopes
-        self._spawner = spawner
+        self._tasks = tasks
         self._publish = publish
         self._fail = fail
         self._known: dict[str, _Executor] = {}
@@ -116,7 +104,7 @@ class Executors:
 
     def _start(self, identifier: str, scope: RunScope, node_id: str | None) -> _Executor:
         executor = self._known[identifier] = _Executor()
-        executor.stop_timer = self._spawner.call_later(READY_TIMEOUT, lambda: self._on_late(identifier))
+        executor.stop_timer = self._tasks.call_later(READY_TIMEOUT, lambda: self._on_late(identifier))
 
         async def start() -> None:
             try:
@@ -126,7 +114,7 @@ class Executors:
                 logger.warning("executor %s cannot be started", identifier, exc_info=True)
                 self._give_up(identifier, f"Failed to spawn python-executor. {error}")
 
-        self._spawner.spawn(f"start executor {identifier}", start)
+        self._tasks.start_soon(f"start executor {identifier}", start)
         return executor
 
     def _on_late(self, identifier: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import UNSET, Raw
 
+from oocana_async.engine.graph.graph import FlowKind
 from oocana_async.engine.running.jobs import FlowRun, Job
 from oocana_async.wire import topics
 from oocana_async.wire.messages import encode_message, report
@@ -15,9 +16,18 @@ from oocana_async.wire.messages.shared import RawMap, StackFrame
 
 __all__ = ["Reporter"]
 
-_STARTED = {"subflow": report.SubflowBlockStarted, "slotflow": report.SlotflowStarted}
-_OUTPUT = {"subflow": report.SubflowBlockOutput, "slotflow": report.SlotflowOutput}
-_FINISHED = {"subflow": report.SubflowBlockFinished, "slotflow": report.SlotflowFinished}
+# By the kind of a flow. Flows name their file `flow_path`, subflows and slotflows, which are blocks, `block_path`.
+_STARTED: Mapping[FlowKind, Any] = {
+    "flow": report.FlowStarted,
+    "subflow": report.SubflowBlockStarted,
+    "slotflow": report.SlotflowStarted,
+}
+_OUTPUT: Mapping[FlowKind, Any] = {"subflow": report.SubflowBlockOutput, "slotflow": report.SlotflowOutput}
+_FINISHED: Mapping[FlowKind, Any] = {
+    "flow": report.FlowFinished,
+    "subflow": report.SubflowBlockFinished,
+    "slotflow": report.SlotflowFinished,
+}
 
 
 class Reporter:
@@ -60,87 +70,38 @@ class Reporter:
             )
         )
 
+    def _of_flow(self, flow: FlowRun) -> dict[str, Any]:
+        """Return what all events of a flow have in common."""
+        path = "flow_path" if flow.plan.graph.kind == "flow" else "block_path"
+        return {"session_id": self._session_id, "job_id": flow.job_id, "stacks": flow.stacks, path: flow.plan.path}
+
     def flow_started(self, flow: FlowRun, inputs: RawMap | None) -> None:
-        """Report that a flow, subflow or slotflow begins."""
-        kind, path, at = _STARTED.get(flow.plan.graph.kind), flow.plan.path, self._now_ms()
-        sid, job_id, stacks = self._session_id, flow.job_id, flow.stacks
-        if kind is None:
-            self._send(report.FlowStarted(session_id=sid, job_id=job_id, flow_path=path, stacks=stacks, create_at=at))
-        else:
-            self._send(kind(session_id=sid, job_id=job_id, block_path=path, stacks=stacks, inputs=inputs, create_at=at))
+        """Report that a flow, subflow or slotflow begins; a flow does not report what it was given."""
+        kind = flow.plan.graph.kind
+        given = {} if kind == "flow" else {"inputs": inputs}
+        self._send(_STARTED[kind](**self._of_flow(flow), **given, create_at=self._now_ms()))
 
     def nodes_will_run(self, flow: FlowRun, start: list[str], mid: list[str], end: list[str]) -> None:
         """Report which nodes of a flow run, and when."""
-        self._send(
-            report.FlowNodesWillRun(
-                session_id=self._session_id,
-                job_id=flow.job_id,
-                flow_path=flow.plan.path,
-                stacks=flow.stacks,
-                start_nodes=start,
-                mid_nodes=mid,
-                end_nodes=end,
-            )
-        )
+        lists: dict[str, Any] = {"start_nodes": start, "mid_nodes": mid, "end_nodes": end}
+        self._send(report.FlowNodesWillRun(**self._of_flow(flow), **lists))
 
     def flow_output(self, flow: FlowRun, handle: str, value: Raw) -> None:
         """Report a value that leaves a subflow or slotflow; flows have no such event."""
-        kind = _OUTPUT.get(flow.plan.graph.kind)
-        if kind is not None:
-            self._send(
-                kind(
-                    session_id=self._session_id,
-                    job_id=flow.job_id,
-                    block_path=flow.plan.path,
-                    stacks=flow.stacks,
-                    handle=handle,
-                    output=value,
-                )
-            )
+        event = _OUTPUT.get(flow.plan.graph.kind)
+        if event is not None:
+            self._send(event(**self._of_flow(flow), handle=handle, output=value))
 
     def flow_progress(self, flow: FlowRun, progress: float) -> None:
         """Report the progress of a subflow; flows and slotflows report none."""
         if flow.plan.graph.kind == "subflow":
-            self._send(
-                report.BlockProgressEvent(
-                    session_id=self._session_id,
-                    job_id=flow.job_id,
-                    block_path=flow.plan.path,
-                    stacks=flow.stacks,
-                    progress=progress,
-                    rate=progress,
-                )
-            )
+            self._send(report.BlockProgressEvent(**self._of_flow(flow), progress=progress, rate=progress))
 
     def flow_finished(self, flow: FlowRun, error: str | None, stack: list[StackFrame]) -> None:
         """Report that a flow, subflow or slotflow is over."""
-        kind, path, at = _FINISHED.get(flow.plan.graph.kind), flow.plan.path, self._now_ms()
         info = UNSET if error is None else ErrorInfo(stack=stack)
-        sid, job_id, stacks = self._session_id, flow.job_id, flow.stacks
-        if kind is None:
-            self._send(
-                report.FlowFinished(
-                    session_id=sid,
-                    job_id=job_id,
-                    flow_path=path,
-                    stacks=stacks,
-                    error=error,
-                    error_info=info,
-                    finish_at=at,
-                )
-            )
-        else:
-            self._send(
-                kind(
-                    session_id=sid,
-                    job_id=job_id,
-                    block_path=path,
-                    stacks=stacks,
-                    error=error,
-                    error_info=info,
-                    finish_at=at,
-                )
-            )
+        event = _FINISHED[flow.plan.graph.kind]
+        self._send(event(**self._of_flow(flow), error=error, error_info=info, finish_at=self._now_ms()))
 
     def block_started(self, job: Job) -> None:
         """Report that a job begins."""
@@ -233,13 +194,4 @@ class Reporter:
 
     def forwarded_preview(self, flow: FlowRun, node_id: str, payload: Raw) -> None:
         """Report a preview of an inner node as the flow's own (flow-format.md 6.4)."""
-        self._send(
-            report.BlockPreview(
-                session_id=self._session_id,
-                job_id=flow.job_id,
-                stacks=flow.stacks,
-                block_path=flow.plan.path,
-                payload=payload,
-                node_id=node_id,
-            )
-        )
+        self._send(report.BlockPreview(**self._of_flow(flow), payload=payload, node_id=node_id))

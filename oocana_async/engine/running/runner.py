@@ -17,16 +17,18 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from anyio.lowlevel import checkpoint
 from msgspec import Raw
 
 from oocana_async.channel.bus import Bus
 from oocana_async.engine.flow.actions import Action, EmitOutput, FinishFlow, ReportProgress, StartJob
 from oocana_async.engine.graph.upstream import Selection
 from oocana_async.engine.hosts.scopes import ExecutorHost, ScopeMap
-from oocana_async.engine.running.executors import Executors, Spawner
+from oocana_async.engine.running.executors import Executors
 from oocana_async.engine.running.jobs import FlowRun, Job, RootTask
 from oocana_async.engine.running.records import RunRecord
 from oocana_async.engine.running.report_events import Reporter
+from oocana_async.engine.running.tasks import Tasks
 from oocana_async.wire import topics
 from oocana_async.wire.messages.shared import OutputTarget, RawMap, StackFrame
 
@@ -52,7 +54,7 @@ class SessionRunner:
         bus: where executors are reached and events are published.
         host: starts executors.
         scopes: says how.
-        spawner: owner of tasks and timers.
+        tasks: owner of tasks and timers.
         record: what the caller gets to know at the end.
         new_job_id: makes job ids, random UUIDs when None.
         now_ms: milliseconds since the epoch.
@@ -64,7 +66,7 @@ class SessionRunner:
         bus: Bus,
         host: ExecutorHost,
         scopes: ScopeMap,
-        spawner: Spawner,
+        tasks: Tasks,
         *,
         record: RunRecord,
         new_job_id: Callable[[], str] | None = None,
@@ -74,12 +76,12 @@ class SessionRunner:
         self.new_job_id = new_job_id if new_job_id is not None else job_ids()
         self.now_ms = now_ms
         self.record = record
-        self.spawner = spawner
+        self.tasks = tasks
         self.outcome: SessionOutcome | None = None
         self.on_outcome: Callable[[SessionOutcome], None] = lambda outcome: None
         self.publish = bus.publish_nowait
         self.report = Reporter(session_id, self.publish, now_ms)
-        self.executors = Executors(host, scopes, spawner, publish=self.publish, fail=self.fail_jobs)
+        self.executors = Executors(host, scopes, tasks, publish=self.publish, fail=self.fail_jobs)
         self.jobs: dict[str, Job] = {}
         self.root: FlowRun | None = None
         self.root_task: RootTask | None = None
@@ -117,7 +119,7 @@ class SessionRunner:
             self._is_draining = False
         if work and not self._is_continuing:
             self._is_continuing = True
-            self.spawner.spawn(f"actions of {self.session_id}", self._continue)
+            self.tasks.start_soon(f"actions of {self.session_id}", self._continue)
 
     async def wait_for_readers(self) -> None:
         """Wait while a report subscriber that wants to be waited for is full."""
@@ -128,7 +130,7 @@ class SessionRunner:
         try:
             while self._work:
                 await self.wait_for_readers()
-                await self.spawner.breathe()
+                await checkpoint()
                 self.drain()
         finally:
             self._is_continuing = False

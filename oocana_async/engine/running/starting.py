@@ -88,7 +88,7 @@ class Starter:
         job.wire, job.block_path = wire, wire.block_path
         runner.begin(job)
         if timeout is not None:
-            job.cancel_timer = runner.spawner.call_later(timeout, lambda: runner.time_out(job, timeout))
+            job.cancel_timer = runner.tasks.call_later(timeout, lambda: runner.time_out(job, timeout))
         assert isinstance(block, TaskBlock), "services have a way of their own"
         refusal = hidden_source(block) or obstacle(block, os.environ)
         if refusal is not None:
@@ -97,11 +97,11 @@ class Starter:
             self._dispatch(job, wire, block, scope, own_node)
         elif isinstance(block.executor, ShellExecutor):
             shell = ShellJob(self.runner, job, block, self._env)
-            job.stop = runner.spawner.spawn(f"shell {job.job_id}", shell.run)
+            job.stop = runner.tasks.start_soon(f"shell {job.job_id}", shell.run)
         else:
             assert isinstance(block.executor, ConnectorExecutor), "others are refused above"
             action, outputs = block.executor.action, tuple(block.outputs_def or ())
-            job.stop = runner.spawner.spawn(
+            job.stop = runner.tasks.start_soon(
                 f"connector {job.job_id}", lambda: call_connector(runner, job, action, outputs, timeout)
             )
 

@@ -5,9 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-__all__ = ["TaskOwner"]
+import anyio
+
+__all__ = ["TaskOwner", "Tasks"]
+
+
+class Tasks(Protocol):
+    """What the parts of a session need of its `TaskOwner`; tests have one whose timers fire by hand."""
+
+    def start_soon(self, name: str, call: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+        """Run a coroutine function in an owned, named task; returns what cancels it."""
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> Callable[[], None]:
+        """Call something after `delay` seconds; returns what withdraws it."""
 
 
 class TaskOwner:
@@ -17,8 +29,7 @@ class TaskOwner:
     """
 
     def __init__(self) -> None:
-        self._group = asyncio.TaskGroup()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._group = anyio.create_task_group()
         self._timers: set[asyncio.TimerHandle] = set()
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
@@ -29,22 +40,30 @@ class TaskOwner:
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> bool | None:
         self._is_closed = True
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        await self._group.__aexit__(exc_type, exc, traceback)
+        return await self._group.__aexit__(exc_type, exc, traceback)
 
-    def spawn(self, name: str, call: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], object]:
+    def start_soon(self, name: str, call: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """Run a coroutine function in an owned, named task; returns what cancels it."""
-        task = self._group.create_task(call(), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task.cancel
+        scope = anyio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await call()
+
+        self._group.start_soon(run, name=name)
+        return scope.cancel
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Callable[[], None]:
-        """Call something after `delay` seconds; returns what withdraws it."""
+        """Call something after `delay` seconds; returns what withdraws it.
+
+        These are timers of the loop, because anyio has none: a task that sleeps, for each job that has a time-out,
+        would cost as much as the rest of starting the job.
+        """
         if self._is_closed:
             return _nothing
 
@@ -60,14 +79,9 @@ class TaskOwner:
         self._timers.add(timer)
         return withdraw
 
-    async def breathe(self) -> None:
-        """Let everything else on the loop have its turn."""
-        await asyncio.sleep(0)
-
     def cancel_all(self) -> None:
-        """Cancel all tasks that still run."""
-        for task in list(self._tasks):
-            task.cancel()
+        """Cancel all tasks that still run, and whatever the body of the `async with` still waits for."""
+        self._group.cancel_scope.cancel()
 
 
 def _nothing() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from oocana_async.channel.bus import Bus
 from oocana_async.errors import TransportError
 from oocana_async.executor.core import Executor
 from oocana_async.executor.process.executor_arguments import ExecutorArguments, parse_arguments
@@ -23,7 +24,7 @@ from oocana_async.executor.scope import ExecutorSession
 
 if TYPE_CHECKING:
     from oocana_async.transport.broker import MqttTransport
-    from oocana_async.transport.pacing.decisions import Notice
+    from oocana_async.transport.pacing.notices import Notice
 
 __all__ = ["main", "script"]
 
@@ -121,7 +122,7 @@ async def _run(arguments: ExecutorArguments, transport: MqttTransport, departure
     runtime = Runtime(on_notice=logger.warning)
     await runtime.__aenter__()
     try:
-        executor = Executor(transport, session, runtime, service_address=arguments.address)
+        executor = Executor(transport, session, runtime, service_address=arguments.address, bus=Bus())
         notices.executor = executor
         await executor.__aenter__()
         scope = scope_of(arguments, debug_port=_debug(arguments))

@@ -20,7 +20,7 @@ from oocana_async.executor.services.lifetime import StopAt
 from oocana_async.transport.base import Transport
 
 if TYPE_CHECKING:
-    from oocana_async.transport.pacing.decisions import Notice
+    from oocana_async.transport.pacing.notices import Notice
 
 __all__ = ["main"]
 

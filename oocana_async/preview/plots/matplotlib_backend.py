@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from matplotlib._pylab_helpers import Gcf
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from oocana_async.preview.media import figure_url
-from oocana_async.preview.plots.hooks import deliver
+from oocana_async.preview.plots.delivery import deliver
 
 __all__ = ["FigureCanvas", "FigureManager"]
 
@@ -39,6 +39,16 @@ def _show(managers: list[Any], what: str) -> None:
 
 
 class FigureCanvas(FigureCanvasAgg):
-    """Draws in memory."""
+    """Draws in memory.
 
+    Attributes:
+        file_type: what `savefig` writes to a name without a suffix; None for what `savefig.format` says.
+    """
+
+    file_type: ClassVar[str | None] = None
     manager_class: Any = FigureManager
+
+    @classmethod
+    def get_default_filetype(cls) -> str:
+        """Return the suffix of files that are named without one; matplotlib calls this."""
+        return cls.file_type or str(super().get_default_filetype())

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Hashable
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
+from oocana_async.preview.plots.delivery import current_scope
 from oocana_async.preview.plots.figure_scopes import ScopedFigures
 
-__all__ = ["close_figures", "is_light", "prefer_font", "set_up"]
+__all__ = ["close_figures", "is_light", "keep_backend", "prefer_font", "set_up"]
 
-_BACKEND = "module://oocana_async.preview.plots.matplotlib_backend"
+_BACKEND: Final = "module://oocana_async.preview.plots.matplotlib_backend"
+_FILE_TYPES: Final = {"pdf": "pdf", "pgf": "pdf", "ps": "ps", "svg": "svg"}
+"""What `savefig("name")` writes with those backends of matplotlib that do not take it from `savefig.format`."""
 _FONT = "Source Han Sans SC"
 _FONT_KEY = "font.sans-serif"
 
@@ -33,29 +37,54 @@ def set_up(matplotlib: ModuleType) -> Callable[[], None]:
     params: dict[str, Any] = matplotlib.rcParams
     before = dict(params.copy())  # reading the backend of the original would import pyplot
     style.use("classic" if is_light() else "dark_background")
-    _use_backend(params, _BACKEND)
+    # Past the checks of `rcParams`, which import pyplot; the parameter alone counts until pyplot is there.
+    dict.__setitem__(params, "backend", _BACKEND)
     give_figures_back = _scope_figures()
 
     def restore() -> None:
         give_figures_back()
         dict.update(params, before)
-        _use_backend(params, before["backend"])
 
     return restore
 
 
-def _use_backend(params: dict[str, Any], backend: Any) -> None:
-    """Choose a backend; the parameter alone counts until pyplot is there."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None and hasattr(pyplot, "switch_backend"):
-        pyplot.switch_backend(backend if isinstance(backend, str) else "agg")
-    dict.__setitem__(params, "backend", backend)
+def keep_backend(pyplot: ModuleType) -> Callable[[], None]:
+    """Have pyplot draw with our backend, whichever one a block or a library asks for from now on.
+
+    Every way to choose one, `matplotlib.use`, `switch_backend`, the parameter, MPLBACKEND, ends in
+    `pyplot.switch_backend`, at once or with the first figure. There we take the wish and keep what we have: refusing it
+    would break blocks that ask for `TkAgg` out of habit, obeying it would take their previews away. One thing of the
+    wish counts: whoever asks for `pdf` or `svg` gets such files from `savefig` without a suffix.
+
+    Returns:
+        A function that gives pyplot its backend and the choice of it back.
+    """
+    module: Any = pyplot
+    matplotlib: Any = sys.modules["matplotlib"]
+    switch, loaded = module.switch_backend, module._backend_mod  # noqa: SLF001
+    default = dict.__getitem__(matplotlib.rcParamsDefault, "backend")
+
+    @functools.wraps(switch)
+    def keep(newbackend: str) -> None:
+        from oocana_async.preview.plots.matplotlib_backend import FigureCanvas
+
+        FigureCanvas.file_type = _FILE_TYPES.get(str(newbackend).lower())
+        if getattr(module._backend_mod, "FigureCanvas", None) is not FigureCanvas:  # noqa: SLF001 - no public name
+            switch(_BACKEND)
+
+    def restore() -> None:
+        # Not by switching: what the host had may be none yet, or one that cannot be loaded a second time.
+        module.switch_backend, module._backend_mod = switch, loaded  # noqa: SLF001
+        dict.__setitem__(matplotlib.rcParamsDefault, "backend", default)
+
+    module.switch_backend = keep
+    if loaded is not None:
+        keep(_BACKEND)
+    return restore
 
 
 def _scope_figures() -> Callable[[], None]:
     from matplotlib._pylab_helpers import Gcf
-
-    from oocana_async.preview.plots.hooks import current_scope
 
     registry: Any = Gcf
     before = registry.figs

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from oocana_async.preview.plots.delivery import deliver
 from oocana_async.preview.plots.matplotlib_setup import is_light
 
 __all__ = ["set_up"]
@@ -35,7 +36,6 @@ def set_up(pio: ModuleType) -> Callable[[], None]:
 
 def _renderer(pio: ModuleType) -> Any:
     """Make the renderer; plotly accepts subclasses of its own class only, which exists only now."""
-    from oocana_async.preview.plots.hooks import deliver
 
     def render(self: Any, figure: dict[str, Any]) -> None:
         html = pio.to_html(

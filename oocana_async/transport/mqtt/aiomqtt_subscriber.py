@@ -37,6 +37,7 @@ class AiomqttSubscriber:
         timeouts: how long to try to connect.
         deliver: called with topic and payload of each message, in their order; must not raise.
         on_break: called each time when the connection broke; messages may be missing from then on.
+        on_reconnect: called when it stands again after it broke, and all filters are in force.
         on_lost: called once when the broker is gone for good.
     """
 
@@ -49,6 +50,7 @@ class AiomqttSubscriber:
         timeouts: ConnectTimeouts,
         deliver: Callable[[str, bytes], None],
         on_break: Callable[[], None],
+        on_reconnect: Callable[[], None],
         on_lost: Callable[[TransportError], None],
     ) -> None:
         self._broker = broker
@@ -58,7 +60,13 @@ class AiomqttSubscriber:
         self._deliver = deliver
         self._on_lost = on_lost
         self._reconnector = Reconnector(
-            self._serve, broker, name="mqtt subscriptions", timeouts=timeouts, on_break=on_break, on_lost=self._lost
+            self._serve,
+            broker,
+            name="mqtt subscriptions",
+            timeouts=timeouts,
+            on_break=on_break,
+            on_reconnect=on_reconnect,
+            on_lost=self._lost,
         )
         self._wanted: Counter[str] = Counter()
         self._asked_for: set[str] = set()

@@ -12,12 +12,13 @@ from __future__ import annotations
 import enum
 
 from oocana_async.errors import ConnectionLostError, ProtocolError, StateError
-from oocana_async.transport.mqtt import codec
-from oocana_async.transport.mqtt.codec import ConnAck, Connect, Decoder, Packet, PingReq, PingResp
+from oocana_async.transport.mqtt.decoder import Decoder
+from oocana_async.transport.mqtt.encoder import encode
+from oocana_async.transport.mqtt.packets import REFUSALS, ConnAck, Connect, Disconnect, Packet, PingReq, PingResp
 
 __all__ = ["BrokerRefusedError", "ClientMachine", "ClientState"]
 
-_PINGREQ = codec.encode(PingReq())
+_PINGREQ = encode(PingReq())
 
 
 class ClientState(enum.Enum):
@@ -48,7 +49,7 @@ class BrokerRefusedError(ConnectionLostError):
     def __init__(self, code: int) -> None:
         self.code = code
         self.permanent = code != 3
-        reason = codec.REFUSALS.get(code, "for a reason that MQTT 3.1.1 does not know")
+        reason = REFUSALS.get(code, "for a reason that MQTT 3.1.1 does not know")
         super().__init__(f"the broker refused the connection: {reason} (CONNACK code {code})")
 
 
@@ -91,7 +92,7 @@ class ClientMachine:
         self._decoder = Decoder()
         self._sent_at = self._received_at = now
         self._ping_at = None
-        return codec.encode(self.login)
+        return encode(self.login)
 
     def receive(self, data: bytes, now: float) -> bytes:
         """Take bytes from the stream and return what must be written in answer.
@@ -166,4 +167,4 @@ class ClientMachine:
         """End for good; returns DISCONNECT, nothing when there is no connection."""
         was_connected = self.connected
         self._move(ClientState.CLOSED)
-        return codec.encode(codec.Disconnect()) if was_connected else b""
+        return encode(Disconnect()) if was_connected else b""

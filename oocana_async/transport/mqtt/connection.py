@@ -144,7 +144,7 @@ class BrokerConnection:
 
     @staticmethod
     async def _abandon(stream: _ByteStream) -> None:
-        if stream.transport is not None:
+        if stream.transport is not None and not stream.closed.is_set():
             stream.abort()
             with anyio.CancelScope(shield=True):  # the next attempt must not meet the end of this one
                 await stream.closed.wait()

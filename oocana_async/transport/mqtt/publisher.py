@@ -15,14 +15,8 @@ import msgspec
 
 from oocana_async.errors import ClosedError, PacketTooLargeError
 from oocana_async.transport.mqtt.client import ClientMachine, ClientState
-from oocana_async.transport.mqtt.codec import (
-    MAX_REMAINING_LENGTH,
-    Connect,
-    Packet,
-    PubAck,
-    encode_publish,
-    encode_topic,
-)
+from oocana_async.transport.mqtt.encoder import encode_publish, encode_topic
+from oocana_async.transport.mqtt.packets import MAX_REMAINING_LENGTH, Connect, Packet, PubAck
 
 __all__ = ["Publisher"]
 
@@ -225,12 +219,12 @@ class Publisher(ClientMachine):
         super().connection_lost()
         again = [entry for entry in self._in_flight if not self._is_covered(entry, self._proven_to)]
         for entry in again:
+            # At QoS 1, because the next connection may break as well. It also starts the count of unproven ones anew.
             entry.dup = bool(entry.packet_id)
             entry.qos = 1
         self._waiting.extendleft(reversed(again))
         self._in_flight.clear()
         self._bytes = 0
-        self._unproven = 0
         self.resent += len(again)
 
     def statistics(self) -> Mapping[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from oocana_async.errors import ClosedError, OocanaError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.codec import Connect
 from oocana_async.transport.mqtt.connection import BrokerConnection
+from oocana_async.transport.mqtt.packets import Connect
 from oocana_async.transport.mqtt.publisher import Publisher
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 

@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from oocana_async.errors import ProtocolError
-from oocana_async.transport.mqtt import codec
 from oocana_async.transport.mqtt.client import ClientMachine, ClientState
-from oocana_async.transport.mqtt.codec import Connect, Packet, PubAck, Publish, SubAck, Subscribe, UnsubAck, Unsubscribe
+from oocana_async.transport.mqtt.encoder import encode
+from oocana_async.transport.mqtt.packets import (
+    Connect,
+    Packet,
+    PubAck,
+    Publish,
+    SubAck,
+    Subscribe,
+    UnsubAck,
+    Unsubscribe,
+)
 
 __all__ = ["Subscriber"]
 
@@ -49,12 +58,12 @@ class Subscriber(ClientMachine):
         if self._state is not ClientState.CONNECTED or not known:
             return b""
         self._sent_at = now
-        return codec.encode(Unsubscribe(self._next_id(), known))
+        return encode(Unsubscribe(self._next_id(), known))
 
     def _ask(self, filters: Mapping[str, int]) -> bytes:
         packet_id = self._next_id()
         self._pending[packet_id] = tuple(filters)
-        return codec.encode(Subscribe(packet_id, tuple(filters.items())))
+        return encode(Subscribe(packet_id, tuple(filters.items())))
 
     def _next_id(self) -> int:
         self._last_id = self._last_id % 0xFFFF + 1
@@ -85,7 +94,7 @@ class Subscriber(ClientMachine):
                 self.received += 1
                 self._inbox.append(packet)
                 if packet.qos:
-                    answers.append(codec.encode(PubAck(packet.packet_id)))
+                    answers.append(encode(PubAck(packet.packet_id)))
             case SubAck():
                 self._granted(packet)
             case UnsubAck():

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 from oocana_async.errors import TransportError
 from oocana_async.transport.mqtt.publishing import PublishingConnection
-from oocana_async.transport.pacing.decisions import Notice, Pacing, Publication
-from oocana_async.wire.envelope import Outgoing
+from oocana_async.transport.pacing.decisions import Pacing
+from oocana_async.transport.pacing.notices import Notice
+from oocana_async.wire.envelope import Outgoing, Publication
 
-__all__ = ["PacedPublisher", "log_notice"]
+__all__ = ["PacedPublisher"]
 
 logger = logging.getLogger(__name__)
 
@@ -158,8 +159,3 @@ class PacedPublisher:
             if handle is not None:
                 handle.cancel()
         self._timer = self._soon = None
-
-
-def log_notice(notice: Notice) -> None:
-    """Log a notice, for when nobody else wants to hear of it."""
-    logger.warning("session %s, job %s: %s", notice.session_id, notice.job_id or "-", notice.text)

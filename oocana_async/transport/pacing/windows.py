@@ -81,11 +81,18 @@ class SessionWindow(msgspec.Struct):
     def confirm(self, position: int) -> None:
         """Note that the engine has taken everything up to a position."""
         self.confirmed = max(self.confirmed, position)
+        if self.barrier is not None and self.barrier.position <= self.confirmed:
+            self.barrier = None  # its answer would prove nothing more
         self._late = {name: late for name, late in self._late.items() if late > self.confirmed}
 
     def job_over(self, job_id: str) -> None:
-        """Void a barrier that this job carries: the engine answers to living jobs only; a late answer still counts."""
+        """Void a barrier that this job carries: the engine answers to living jobs only."""
         if self.barrier is not None and self.barrier.job_id == job_id:
+            self.void_barrier()
+
+    def void_barrier(self) -> None:
+        """Wait for the answer to the barrier no more; a late answer still counts."""
+        if self.barrier is not None:
             self._late[self.barrier.request_id] = self.barrier.position
             self.barrier = None
 
@@ -93,9 +100,8 @@ class SessionWindow(msgspec.Struct):
         """Open the window when the answer to a barrier is overdue; returns whether it was."""
         if self.barrier is None or now < self.barrier.deadline:
             return False
-        self._late[self.barrier.request_id] = self.barrier.position
         self.barrier = None
-        self.confirmed = self.sent
+        self.confirm(self.sent)
         self.reopened += 1
         return True
 

@@ -1,3 +1,5 @@
+"""Faults of values against JSON schemas, in the words of the reference, with and without its library."""
+
 from __future__ import annotations
 
 import sys

@@ -1,3 +1,5 @@
+"""What one flow does with values, ends and progress: decisions alone, without any I/O."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Which executor a block belongs to, and the directories of its scope."""
+
 from __future__ import annotations
 
 import hashlib

@@ -222,7 +222,7 @@ async def test_job_id_in_use_is_refused(tmp_path: Path) -> None:
 
     async def end_it(job: FakeJob) -> dict[str, Any]:
         answer = await again(job)
-        job._host.jobs[1].finish({})
+        job.host.jobs[1].finish({})
         return answer
 
     assert "the job id child-1 is in use" in await asking(tmp_path, end_it, **child)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from oocana_async.engine.hosts.scopes import ExecutorStart, RunScope, ScopeMap
 from oocana_async.engine.running.executors import READY_TIMEOUT, Executors
@@ -42,7 +43,7 @@ class World:
     async def aclose(self) -> None:
         """Nothing to close."""
 
-    def spawn(self, name: str, call: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], object]:
+    def start_soon(self, name: str, call: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         asyncio.get_running_loop().create_task(call(), name=name)
         return lambda: None
 
@@ -51,12 +52,9 @@ class World:
         self.timers.append(entry)
         return lambda: self.timers.remove(entry) if entry in self.timers else None
 
-    async def breathe(self) -> None:
-        await asyncio.sleep(0)
-
     async def dispatch(self, job_id: str) -> None:
         self.executors.dispatch(self.scope, None, job_id, "topic", job_id.encode())
-        await self.breathe()
+        await checkpoint()
 
     def ready(self, **more: Any) -> None:
         fields = {"identifier": self.executors.identifier(self.scope), "executor_name": "python", **more}

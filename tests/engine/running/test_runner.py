@@ -107,7 +107,7 @@ async def test_inputs_are_handed_out_once(tmp_path: Path) -> None:
 
 async def test_bad_messages_are_skipped_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def babble(job: FakeJob) -> dict[str, Any]:
-        bus: Bus = job._host.bus
+        bus: Bus = job.host.bus
         topic = topics.session(job.payload["session_id"])
         for text in (b"{", b"[]", b'{"type":"BlockOutput"}', b'{"type":"Unheard"}'):
             bus.publish_nowait(topic, text)
@@ -139,7 +139,7 @@ async def test_executor_that_cannot_start_fails_the_jobs(tmp_path: Path) -> None
 
 async def test_executor_that_leaves_fails_its_jobs(tmp_path: Path) -> None:
     def leave(job: FakeJob) -> object:
-        job._host.started[0].on_exit("exit with code 3")
+        job.host.started[0].on_exit("exit with code 3")
         return KEEP
 
     run = await watch(write_flow(tmp_path, [task("a")]), {"a": leave})

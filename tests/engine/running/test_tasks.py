@@ -1,8 +1,12 @@
+"""The owner of a session's tasks and timers lets none of them outlive it."""
+
 from __future__ import annotations
 
 import asyncio
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from oocana_async.engine.running.tasks import TaskOwner
 
@@ -13,11 +17,11 @@ async def test_leaving_waits_for_the_tasks() -> None:
     done = []
 
     async def work() -> None:
-        await asyncio.sleep(0)
+        await checkpoint()
         done.append(asyncio.current_task())
 
     async with TaskOwner() as owner:
-        owner.spawn("worker", work)
+        owner.start_soon("worker", work)
     assert [task.get_name() for task in done if task is not None] == ["worker"]
 
 
@@ -35,16 +39,36 @@ async def test_leaving_withdraws_the_timers() -> None:
     async with TaskOwner() as owner:
         owner.call_later(0, lambda: pytest.fail("its owner is gone"))
     owner.call_later(0, lambda: pytest.fail("its owner is gone"))()
-    await asyncio.sleep(0.01)
+    later = anyio.Event()
+    asyncio.get_running_loop().call_later(0, later.set)  # due after those two would have been
+    await later.wait()
 
 
 async def test_cancelling_ends_all_tasks() -> None:
     async with TaskOwner() as owner:
-        owner.spawn("sleeper", lambda: asyncio.sleep(300))
-        cancel = owner.spawn("other", lambda: asyncio.sleep(300))
+        owner.start_soon("sleeper", anyio.sleep_forever)
+        cancel = owner.start_soon("other", anyio.sleep_forever)
         cancel()
-        await owner.breathe()
+        await checkpoint()
         owner.cancel_all()
+
+
+async def test_cancelled_task_may_clean_up_behind_a_shield() -> None:
+    cleaned = []
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+                cleaned.append(True)
+
+    async with TaskOwner() as owner:
+        cancel = owner.start_soon("worker", work)
+        await checkpoint()
+        cancel()
+    assert cleaned == [True]
 
 
 async def test_failing_task_ends_the_others() -> None:
@@ -53,8 +77,8 @@ async def test_failing_task_ends_the_others() -> None:
 
     async def run() -> None:
         async with TaskOwner() as owner:
-            owner.spawn("sleeper", lambda: asyncio.sleep(300))
-            owner.spawn("failing", fail)
+            owner.start_soon("sleeper", anyio.sleep_forever)
+            owner.start_soon("failing", fail)
 
     with pytest.raises(ExceptionGroup) as caught:
         await run()

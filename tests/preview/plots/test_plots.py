@@ -1,3 +1,5 @@
+"""What `plt.show()`, `figure.show()` and `fig.show()` of plotly do in a block, and the import hook behind them."""
+
 from __future__ import annotations
 
 import logging

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oocana_async.errors import PacketTooLargeError, ProtocolError
-from oocana_async.transport.mqtt import codec
-from oocana_async.transport.mqtt.codec import (
+from oocana_async.transport.mqtt.decoder import Decoder
+from oocana_async.transport.mqtt.encoder import encode, encode_publish, encode_topic
+from oocana_async.transport.mqtt.packets import (
     ConnAck,
     Connect,
-    Decoder,
     Disconnect,
     Packet,
     PingReq,
@@ -26,7 +26,6 @@ from oocana_async.transport.mqtt.codec import (
     Subscribe,
     UnsubAck,
     Unsubscribe,
-    encode,
 )
 
 RECORDED: list[tuple[bytes, Packet]] = [
@@ -173,20 +172,39 @@ def test_packet_over_the_limit_of_the_receiver() -> None:
         Decoder(limit=1000).feed(encode(Publish("t", bytes(1002)))[:4])
 
 
+def test_packet_of_exactly_the_limit_is_taken() -> None:
+    assert Decoder(limit=1000).feed(encode(Publish("t", bytes(997)))) == [Publish("t", bytes(997))]
+
+
+def test_topics_are_kept_only_until_256_others_came() -> None:
+    decoder = Decoder()
+
+    def arrived(topic: str) -> str:
+        (packet,) = decoder.feed(encode(Publish(topic, b"")))
+        assert isinstance(packet, Publish)
+        return packet.topic
+
+    first = arrived("inputs/S/J")
+    assert arrived("inputs/S/J") is first
+    for number in range(256):
+        arrived(f"inputs/S/{number}")
+    assert arrived("inputs/S/J") is not first
+
+
 def test_packet_over_the_limit_of_mqtt() -> None:
     class Huge(bytes):
         def __len__(self) -> int:
             return 268_435_455
 
     with pytest.raises(PacketTooLargeError, match="268435458 bytes") as caught:
-        codec.encode_publish(codec.encode_topic("t"), Huge(), 0)
+        encode_publish(encode_topic("t"), Huge(), 0)
     assert (caught.value.size, caught.value.limit) == (268_435_458, 268_435_455)
 
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b", "\ud800", "x" * 65_536])
 def test_topic_that_cannot_be_published_to(topic: str) -> None:
     with pytest.raises(ProtocolError):
-        codec.encode_topic(topic)
+        encode_topic(topic)
 
 
 def test_password_without_user_name() -> None:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLargeError, ProtocolError, StateError
 from oocana_async.transport.mqtt.client import BrokerRefusedError, ClientState
-from oocana_async.transport.mqtt.codec import (
-    ConnAck,
-    Connect,
-    Decoder,
-    Disconnect,
-    Packet,
-    PingReq,
-    PingResp,
-    PubAck,
-    Publish,
-    encode,
-)
+from oocana_async.transport.mqtt.decoder import Decoder
+from oocana_async.transport.mqtt.encoder import encode
+from oocana_async.transport.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PingReq, PingResp, PubAck, Publish
 from oocana_async.transport.mqtt.publisher import Publisher
 
 
@@ -141,6 +134,47 @@ def test_window_full_of_qos0_pings_itself_free(peer: Peer) -> None:
     assert sent[-1] == PingReq()
     peer.answer(PingResp())
     assert len(bodies(peer.sent())) == 10
+
+
+def test_ping_covers_only_what_was_written_before_it(peer: Peer) -> None:
+    """What still waited for the window when the ping went out is not at the broker, and must survive a cut."""
+    peer.submit(*(b"%d" % number for number in range(25)), qos=0)
+    peer.sent()
+    peer.answer(PingResp())
+    second = bodies(peer.sent())
+    assert second == [b"%d" % number for number in range(10, 20)]
+    peer.publisher.connection_lost()
+    peer.connect()
+    assert bodies(peer.sent()) == second
+
+
+def test_cut_gives_back_the_window_in_bytes(peer: Peer) -> None:
+    peer.submit(bytes(6_000), bytes(3_000))
+    peer.sent()
+    peer.publisher.connection_lost()
+    peer.connect()
+    assert [len(body) for body in bodies(peer.sent())] == [6_000, 3_000]
+
+
+def test_topics_with_ids_in_them_are_not_kept_for_ever() -> None:
+    peer = Peer(max_messages=1)
+    peer.connect()
+
+    def publish(start: int, count: int) -> None:
+        for number in range(start, start + count):
+            peer.publisher.submit(f"session/{number:0>200}", b"", 1)
+            (packet,) = peer.sent()
+            assert isinstance(packet, Publish)
+            peer.answer(PubAck(packet.packet_id))
+
+    publish(0, 300)
+    tracemalloc.start()
+    try:
+        publish(300, 2_000)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 400_000  # 256 topics of some 500 bytes on either side, not 2,000
 
 
 def test_reconnect_sends_again_what_is_not_covered(peer: Peer) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from oocana_async.errors import ClosedError, ConnectionLostError, ProtocolError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.codec import (
+from oocana_async.transport.mqtt.decoder import Decoder
+from oocana_async.transport.mqtt.encoder import encode
+from oocana_async.transport.mqtt.packets import (
     ConnAck,
     Connect,
-    Decoder,
     Packet,
     PubAck,
     Publish,
@@ -20,7 +21,6 @@ from oocana_async.transport.mqtt.codec import (
     Subscribe,
     UnsubAck,
     Unsubscribe,
-    encode,
 )
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts

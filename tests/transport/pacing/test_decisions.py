@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oocana_async.transport.pacing.decisions import NoticeKind, Pacing, PacingSettings
+from oocana_async.transport.pacing.decisions import Pacing
+from oocana_async.transport.pacing.notices import NoticeKind
+from oocana_async.transport.pacing.settings import PacingSettings
 from oocana_async.wire.envelope import Delivery, Outgoing
 
 SESSION = "session/S"
@@ -155,16 +157,77 @@ def test_nothing_is_held_when_nobody_can_confirm(desk: Desk) -> None:
     assert desk.pacing.held == 0
 
 
-def test_deadline_opens_the_window_with_one_warning(desk: Desk) -> None:
+def test_engine_that_does_not_answer_is_asked_once(desk: Desk) -> None:
+    """It costs one deadline and one warning, then its session is not paced any more."""
     desk.start("J")
     desk.send(*data(600))
     assert desk.pacing.next_deadline() == 30
-    assert len(desk.wait(30)) == 249
+    assert len(desk.wait(30)) == 351
     (notice,) = desk.pacing.notices()
     assert (notice.kind, notice.session_id, notice.job_id) == (NoticeKind.NOT_CONFIRMED, "S", "J")
     assert "within 30 s" in notice.text
+    assert len(desk.send(*data(1_000))) == 1_000
+    assert len(desk.barriers) == 1
+    assert desk.pacing.next_deadline() is None
+    assert desk.pacing.notices() == []
+
+
+def test_engine_that_did_not_answer_is_told_of_when_it_first_matters(desk: Desk) -> None:
+    desk.start("J")
+    desk.send(*data(120))
     desk.wait(30)
     assert desk.pacing.notices() == []
+    desk.send(*data(250))
+    assert desk.pacing.notices() == []
+    desk.send(*data(2))
+    assert [notice.kind for notice in desk.pacing.notices()] == [NoticeKind.NOT_CONFIRMED]
+
+
+def test_other_sessions_stay_paced_when_one_is_not_answered(desk: Desk) -> None:
+    desk.start("J")
+    desk.send(*data(600))
+    desk.wait(30)
+    assert len(desk.send(*[message(Delivery.DATA, "K", session="other")] * 400)) == 249
+
+
+def test_answer_that_a_cut_has_swallowed_is_asked_for_again(desk: Desk) -> None:
+    """Nothing is asked as long as no answer can come back, and nobody concludes that the engine does not answer."""
+    desk.start("J")
+    desk.send(*data(400))
+    desk.pacing.subscriptions_cut()
+    assert desk.wait(30) == []
+    assert len(desk.barriers) == 1
+    desk.pacing.subscriptions_again()
+    desk.take()
+    desk.barriers.pop(0)
+    assert len(desk.answer()) > 0
+
+
+def test_late_answer_of_a_barrier_is_no_news_for_subscribers(desk: Desk) -> None:
+    desk.start("J")
+    desk.send(*data(400))
+    (barrier,) = desk.barriers
+    assert desk.answer() != []
+    assert desk.pacing.answered("S", barrier["request_id"])
+    assert desk.pacing.answered("never heard of", barrier["request_id"])
+
+
+def test_seen_finish_answers_a_barrier_before_it(desk: Desk) -> None:
+    desk.start("J", "K")
+    desk.send(*data(120, "J"))
+    assert desk.pacing.next_deadline() == 30
+    desk.send(*data(1, "K"), message(Delivery.FINISH, "K"))
+    desk.pacing.finish_seen("S", "K")
+    assert desk.pacing.next_deadline() is None
+    desk.send(*data(101, "J"))
+    assert len(desk.barriers) == 2
+
+
+def test_barrier_spares_a_job_whose_finish_may_still_go_at_qos0(desk: Desk) -> None:
+    desk.start("clean", "dirty")
+    desk.send(*data(1, "dirty"), *[message(Delivery.PROGRESS, "clean")] * 120)
+    assert [barrier["job_id"] for barrier in desk.barriers] == ["dirty"]
+    assert desk.send(message(Delivery.FINISH, "clean"))[0][2] == 0
 
 
 def test_end_of_the_session_ends_pacing(desk: Desk) -> None:
@@ -381,6 +444,15 @@ def test_missing_echo_opens_the_window_after_100_ms(watching: Desk) -> None:
     watching.send(*map(report, range(600)))
     assert watching.pacing.next_deadline() == 0.1
     assert len(watching.wait(0.1)) == 100
+
+
+def test_idle_time_does_not_count_as_a_missing_echo(watching: Desk) -> None:
+    watching.send(report(0))
+    watching.pacing.echo(report(0).payload, 0.0)
+    watching.now = 60.0
+    watching.send(*map(report, range(600)))
+    assert watching.pacing.next_deadline() == pytest.approx(60.1)
+    assert watching.wait(0.05) == []
 
 
 def test_echoes_put_the_release_off(watching: Desk) -> None:

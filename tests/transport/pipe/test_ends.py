@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -87,15 +89,16 @@ async def test_closed_subscription_takes_no_more_and_leaves_the_parents_transpor
 
 
 async def test_flush_waits_for_the_parents_transport() -> None:
-    acknowledged = asyncio.Event()
+    asked, acknowledged = asyncio.Event(), asyncio.Event()
 
     class Slow(MemoryTransport):
         async def flush(self) -> None:
+            asked.set()
             await acknowledged.wait()
 
     async with Pair(Slow(Bus())) as pair:
         flushing = asyncio.create_task(pair.child.flush())
-        await asyncio.wait([flushing], timeout=0.05)
+        await asked.wait()
         assert not flushing.done()
         acknowledged.set()
         await flushing
@@ -106,7 +109,8 @@ async def test_publish_waits_while_the_parents_transport_is_full() -> None:
         seen = pair.bus.subscribe("session/S", limit=1, overflow=Overflow.WAIT)
         batch = [message(b"x" * 500_000) for _ in range(40)]
         publishing = asyncio.create_task(pair.child.publish(batch))
-        await asyncio.wait([publishing], timeout=0.2)
+        for _ in range(500):  # many more turns than it takes to fill what lies between the two
+            await asyncio.sleep(0)
         assert not publishing.done()
         taken = 0
         while taken < len(batch):
@@ -150,6 +154,20 @@ async def test_a_too_large_message_is_refused_and_the_others_are_taken(
         await pair.child.publish([message(b"x" * 101), message(b"fits")])
     await pair.child.flush()
     assert [item.payload for item in seen.receive_many_nowait()] == [b"fits"]
+
+
+async def test_subscriptions_of_a_child_that_is_gone_are_closed() -> None:
+    opened: list[Subscription] = []
+
+    class Recording(MemoryTransport):
+        async def subscribe(self, *filters: str) -> Subscription:
+            opened.append(await super().subscribe(*filters))
+            return opened[-1]
+
+    async with Pair(Recording(Bus())) as pair:
+        await pair.child.subscribe("report")
+    (subscription,) = opened
+    assert await subscription.receive_many() == []
 
 
 async def test_a_refused_subscription_raises_in_the_child() -> None:
@@ -252,3 +270,35 @@ async def test_a_killed_process_leaves_what_it_had_sent() -> None:
     process.kill()
     await serving
     process.wait()
+
+
+PARENT_OF_ANOTHER = """
+import asyncio, subprocess, sys
+from oocana_async.transport.pipe.ends import PipeTransport
+from oocana_async.wire.envelope import Delivery, Outgoing
+
+async def main():
+    transport = await PipeTransport(int(sys.argv[1])).__aenter__()
+    other = subprocess.Popen(["sleep", "600"], close_fds=False)
+    await transport.publish([Outgoing("answers", str(other.pid).encode(), Delivery.DATA)])
+    await transport.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def test_processes_of_the_child_do_not_hold_its_pipe_open() -> None:
+    bus = Bus()
+    answers = bus.subscribe("answers", overflow=Overflow.GROW)
+    mine, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-c", PARENT_OF_ANOTHER, str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    serving = asyncio.create_task(PipeBridge(MemoryTransport(bus), mine).run())
+    other = int((await anext(answers)).payload)
+    try:
+        async with asyncio.timeout(10):
+            await serving
+    finally:
+        os.kill(other, signal.SIGKILL)
+        process.wait()

@@ -60,6 +60,19 @@ async def test_end_of_the_leader_is_the_end_of_its_group(tmp_path: Path) -> None
     assert await process.wait() == -9
 
 
+async def test_leader_that_ends_by_itself_takes_its_group_along(tmp_path: Path) -> None:
+    fifo, gate = tmp_path / "fifo", tmp_path / "gate"
+    os.mkfifo(fifo)
+    os.mkfifo(gate)
+    process = await start(f"(echo ready; exec sleep 600) > {fifo} & read line < {gate}; exit 3")
+    pipe = await asyncio.to_thread(fifo.open)
+    with pipe:
+        assert await asyncio.to_thread(pipe.readline) == "ready\n"
+        await asyncio.to_thread(gate.write_text, "go\n")
+        assert await asyncio.to_thread(pipe.read) == ""
+    assert await process.wait() == 3
+
+
 async def test_lifeline_ends_when_the_process_is_asked_to_leave() -> None:
     process = await start("trap '' TERM; cat; exit 4", lifeline=True)
     process.terminate()

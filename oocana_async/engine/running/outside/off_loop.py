@@ -17,7 +17,8 @@ async def call_off_loop(name: str, call: Callable[[], T]) -> T:
     """Return what a blocking call returns, or raise what it raises.
 
     Cancelling this leaves the call to its own time limit, in a daemon thread: neither the loop's end nor that of the
-    process waits for it, which is why this is no `asyncio.to_thread`.
+    process waits for it. The threads of `anyio.to_thread` are no daemons, so with `abandon_on_cancel` a connector that
+    does not answer would still hold the process at its end, for up to half a minute.
 
     Args:
         name: of the thread.

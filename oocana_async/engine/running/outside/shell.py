@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+import subprocess
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
+from anyio.abc import ByteReceiveStream, Process
 from msgspec import Raw
 
 from oocana_async.engine.manifests.blocks import TaskBlock
@@ -53,53 +55,44 @@ class ShellJob:
 
     async def run(self) -> None:
         """Run the command to its end; when cancelled, the whole process group is ended first."""
-        spawning = asyncio.create_task(self._spawn(), name=f"spawn shell {self._job.job_id}")
         try:
-            process = await asyncio.shield(spawning)
-            code = await self._follow(process)
+            with anyio.CancelScope(shield=True):  # a start that is cut half-way would leave a process to nobody
+                process = await self._start()
         except (OSError, ValueError):
             self._finish("Failed to spawn shell")
             return
-        except asyncio.CancelledError:
-            await self._end(spawning)
+        try:
+            code = await self._follow(process)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await _end_group(process)
             raise
         shown = -1 if code < 0 else code
         self._finish(f"Task block '{_debug(self._block.path)}' exited with code {shown}" if code else None)
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            "sh",
-            "-c",
-            self._command,
+    async def _start(self) -> Process:
+        return await anyio.open_process(
+            ["sh", "-c", self._command],
             cwd=self._directory,
             env=self._env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,
-            limit=_LINE_LIMIT,
         )
 
-    async def _end(self, spawning: asyncio.Task[asyncio.subprocess.Process]) -> None:
-        """End the process group, however often the caller is cancelled; at most a little more than the grace."""
-        ending = asyncio.create_task(_end_group(spawning), name=f"end shell {self._job.job_id}")
-        while not ending.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([ending])
-        ending.result()
-
-    async def _follow(self, process: asyncio.subprocess.Process) -> int:
+    async def _follow(self, process: Process) -> int:
         assert process.stdout is not None
         assert process.stderr is not None
-        async with asyncio.TaskGroup() as readers:
-            readers.create_task(self._read(process.stdout, "stdout"), name=f"stdout of {self._job.job_id}")
-            readers.create_task(self._read(process.stderr, "stderr"), name=f"stderr of {self._job.job_id}")
+        async with anyio.create_task_group() as readers:
+            readers.start_soon(self._read, process.stdout, "stdout", name=f"stdout of {self._job.job_id}")
+            readers.start_soon(self._read, process.stderr, "stderr", name=f"stderr of {self._job.job_id}")
         return await process.wait()
 
-    async def _read(self, stream: asyncio.StreamReader, stdio: str) -> None:
+    async def _read(self, stream: ByteReceiveStream, stdio: str) -> None:
         lines: list[str] = []
-        while line := await _read_line(stream):
-            text = line.decode(errors="replace").removesuffix("\n").removesuffix("\r")
+        async for line in _lines(stream):
+            text = line.decode(errors="replace").removesuffix("\r")
             lines.append(text)
             self._runner.report.block_log(self._job, text, stdio)
             await self._runner.wait_for_readers()
@@ -127,29 +120,33 @@ def _debug(path: Path | None) -> str:
     return "None" if path is None else f'Some("{path}")'
 
 
-async def _read_line(stream: asyncio.StreamReader) -> bytes:
-    try:
-        return await stream.readuntil(b"\n")
-    except asyncio.IncompleteReadError as error:
-        return error.partial
-    except asyncio.LimitOverrunError as error:
-        return await stream.read(error.consumed)
+async def _lines(stream: ByteReceiveStream) -> AsyncIterator[bytes]:
+    """Yield lines without their newline, the last one also when it has none; too long ones come in pieces."""
+    started: list[bytes] = []  # what has arrived of a line; joined once, when its end is there
+    size = 0
+    async for chunk in stream:
+        *ended, rest = chunk.split(b"\n")
+        for line in ended:
+            yield b"".join((*started, line))
+            started, size = [], 0
+        started.append(rest)
+        size += len(rest)
+        if size >= _LINE_LIMIT:
+            yield b"".join(started)
+            started, size = [], 0
+    if size:
+        yield b"".join(started)
 
 
-async def _end_group(spawning: asyncio.Task[asyncio.subprocess.Process]) -> None:
-    """End a process group as soon as it is there."""
-    try:
-        process = await spawning
-    except (OSError, ValueError):
-        return
+async def _end_group(process: Process) -> None:
+    """End a process group: ask, wait, kill; at most a little more than the grace."""
     _signal_group(process, signal.SIGTERM)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_GRACE):
-            await process.wait()
+    with anyio.move_on_after(_GRACE):
+        await process.wait()
     _signal_group(process, signal.SIGKILL)
-    await process.wait()
+    await process.aclose()
 
 
-def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _signal_group(process: Process, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

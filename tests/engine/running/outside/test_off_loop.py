@@ -1,3 +1,5 @@
+"""Blocking calls in threads that nobody has to wait for."""
+
 from __future__ import annotations
 
 import asyncio

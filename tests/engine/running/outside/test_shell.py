@@ -1,12 +1,17 @@
+"""Shell blocks: lines, outputs, exit codes, and the end of everything that they have started."""
+
 from __future__ import annotations
 
-import asyncio
 import os
 import select
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio.abc import Process
+from anyio.lowlevel import checkpoint
 
 from oocana_async.engine import open_session
 from oocana_async.engine.running.outside.shell import parse_envs
@@ -70,19 +75,23 @@ async def test_long_line_arrives_whole(tmp_path: Path) -> None:
     assert outputs_of(run)["stdout"] == "x" * 300_000
 
 
-async def test_timeout_ends_the_whole_process_group(tmp_path: Path) -> None:
+async def test_timeout_ends_the_whole_process_group(tmp_path: Path, timers: dict[float, Callable[[], None]]) -> None:
     inputs = {"command": {"value": "sleep 300 & echo $! $$; wait"}}
-    run = await watch(write_flow(tmp_path, [task("a", inputs, executor=SHELL, timeout=1)]))
-    assert run.result.cause == "Timeout"
-    for pid in run.of("BlockLog")[0]["log"].split():
-        assert not is_running(int(pid))
+    flow = write_flow(tmp_path, [task("a", inputs, executor=SHELL, timeout=60)])
+    async with open_session(flow, temp_root=tmp_path, session_dir=tmp_path / "s", host=fake_host()) as running:
+        async for event in running.events():
+            if hasattr(event, "log"):
+                pids = [int(pid) for pid in event.log.split()]
+                timers[60]()
+        assert (await running.result()).cause == "Timeout"
+    assert not any(is_running(pid) for pid in pids)
 
 
 async def test_cancelling_ends_the_whole_process_group(tmp_path: Path) -> None:
     inputs = {"command": {"value": "trap '' TERM; sleep 300 & echo $! $$; wait; wait"}}
     flow = write_flow(tmp_path, [task("a", inputs, executor=SHELL)])
     async with open_session(flow, temp_root=tmp_path, session_dir=tmp_path / "s", host=fake_host()) as running:
-        async with asyncio.timeout(10):
+        with anyio.fail_after(10):
             async for event in running.events():
                 if hasattr(event, "log"):
                     pids = [int(pid) for pid in event.log.split()]
@@ -91,21 +100,22 @@ async def test_cancelling_ends_the_whole_process_group(tmp_path: Path) -> None:
 
 
 async def test_cancelling_a_start_ends_what_it_has_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, started, returned = asyncio.create_subprocess_exec, asyncio.Event(), asyncio.Event()
+    real, started, returned = anyio.open_process, anyio.Event(), anyio.Event()
     processes = []
 
-    async def slow_start(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+    async def slow_start(*command: Any, **options: Any) -> Process:
         processes.append(await real(*command, **options))
         started.set()
         await returned.wait()
         return processes[0]
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow_start)
+    monkeypatch.setattr(anyio, "open_process", slow_start)
     flow = write_flow(tmp_path, [task("a", {"command": {"value": "sleep 300"}}, executor=SHELL)])
     async with open_session(flow, temp_root=tmp_path, session_dir=tmp_path / "s", host=fake_host()) as running:
         await started.wait()
         running.cancel()
-        asyncio.get_running_loop().call_soon(returned.set)
+        await checkpoint()
+        returned.set()
     assert not is_running(processes[0].pid)
 
 
