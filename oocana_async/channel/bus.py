@@ -1,10 +1,8 @@
-"""The in-process event bus: topics, and subscribers with a bound and a rule for when they are slow."""
+"""The in-process event bus: who gets which message, and when publishers wait."""
 
 from __future__ import annotations
 
 import asyncio
-import enum
-import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,13 +10,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
-from oocana_async.errors import ClosedError, StateError
+from oocana_async.channel.bus_subscribers import BusListener, BusStatistics, BusSubscription, Overflow
+from oocana_async.errors import ClosedError
 from oocana_async.wire import topics
 from oocana_async.wire.envelope import Message
 
 __all__ = ["Bus", "BusListener", "BusMessage", "BusStatistics", "BusSubscription", "Overflow"]
-
-log = logging.getLogger(__name__)
 
 BusMessage = Message
 """One message on the bus; whoever publishes may hand over a richer kind of it."""
@@ -33,214 +30,6 @@ TURN = 256
 """Messages that listeners get before the loop has its turn."""
 
 _topic_of = attrgetter("topic")
-
-
-class Overflow(enum.Enum):
-    """What happens to a message for a subscriber that already holds as many as its limit."""
-
-    WAIT = "wait"
-    """Publishers wait in `publish_many`; `publish_nowait` goes over the limit."""
-    DROP_OLDEST = "drop oldest"
-    """The oldest waiting message is dropped and counted: for people who look on."""
-    GROW = "grow"
-    """Nothing is dropped and nobody waits; the limit is not looked at."""
-
-
-class BusStatistics(NamedTuple):
-    """Counters of a subscription: messages taken in, waiting now, dropped."""
-
-    received: int
-    waiting: int
-    dropped: int
-
-
-class BusSubscription:
-    """Messages of some topics in the order in which they were published; read it from one task of the bus's loop."""
-
-    def __init__(self, bus: Bus, filters: tuple[str, ...], *, limit: int, overflow: Overflow) -> None:
-        self._bus = bus
-        self.filters = filters
-        self.limit = limit
-        self.overflow = overflow
-        # Bound: `limit`, by the rule `overflow`; drained by the reader; closed by `close()`.
-        self._messages: deque[Message] = deque()
-        self._reader: asyncio.Future[None] | None = None
-        self._writers: list[asyncio.Future[None]] = []
-        self._received = 0
-        self._dropped = 0
-        self._closed = False
-
-    def __aiter__(self) -> BusSubscription:
-        return self
-
-    async def __anext__(self) -> Message:
-        while not self._messages:
-            if self._closed:
-                raise StopAsyncIteration
-            await self._wait_for_message()
-        message = self._messages.popleft()
-        self._release_writers()
-        return message
-
-    async def receive_many(self) -> list[Message]:
-        """Wait for at least one message and take all that wait. Cancelling it takes none.
-
-        Returns:
-            The messages in order; an empty list means that the subscription was closed.
-
-        Raises:
-            StateError: Another task waits already.
-        """
-        while not self._messages and not self._closed:
-            await self._wait_for_message()
-        return self.receive_many_nowait()
-
-    def receive_many_nowait(self) -> list[Message]:
-        """Take all messages that wait now."""
-        messages = list(self._messages)
-        self._messages.clear()
-        self._release_writers()
-        return messages
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether publishers ever have to wait for this subscriber."""
-        return self.overflow is Overflow.WAIT
-
-    @property
-    def is_full(self) -> bool:
-        """True while a publisher has to wait for this subscriber."""
-        return self.overflow is Overflow.WAIT and len(self._messages) >= self.limit and not self._closed
-
-    async def wait_for_room(self) -> None:
-        """Wait until the reader has taken something or the subscription is closed; returns at once when not full."""
-        while self.is_full:
-            waiter = asyncio.get_running_loop().create_future()
-            self._writers.append(waiter)
-            try:
-                await waiter
-            finally:
-                if waiter in self._writers:
-                    self._writers.remove(waiter)
-
-    def statistics(self) -> BusStatistics:
-        """Return what was received, what waits and what was dropped."""
-        return BusStatistics(self._received, len(self._messages), self._dropped)
-
-    def close(self) -> None:
-        """End the subscription; what waits can still be read. May be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self._bus._remove(self)  # noqa: SLF001 - the two are one mechanism
-        self._wake_reader()
-        self._release_writers()
-
-    def _put(self, message: Message) -> None:
-        self._received += 1
-        self._messages.append(message)
-        if self.overflow is Overflow.DROP_OLDEST:
-            while len(self._messages) > self.limit:
-                self._messages.popleft()
-                self._dropped += 1
-        self._wake_reader()
-
-    async def _wait_for_message(self) -> None:
-        if self._reader is not None:
-            raise StateError(f"a task reads the subscription of {', '.join(self.filters)} already; open another one")
-        self._reader = asyncio.get_running_loop().create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
-
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def _release_writers(self) -> None:
-        if self._writers:
-            _release(self._writers)
-
-
-class BusListener:
-    """A function that is called with each message of some topics, in the order in which they were published.
-
-    It is called in the turn of the loop in which the message is published: a conversation between two listeners wakes
-    no task and costs no turn of the loop.
-    """
-
-    def __init__(self, bus: Bus, filters: tuple[str, ...], call: Callable[[Message], object], *, limit: int) -> None:
-        self._bus = bus
-        self.filters = filters
-        self.limit = limit
-        self._call = call
-        # What came while paused. Bound: `limit` with what the bus still owes, then publishers that wait do wait; handed
-        # over by `resume()`; dropped by `close()`.
-        self._held: deque[Message] = deque()
-        self._is_paused = False
-        self._writers: list[asyncio.Future[None]] = []
-        self._received = 0
-        self._handled = 0
-        self._closed = False
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether publishers ever have to wait for this listener."""
-        return self.limit < sys.maxsize
-
-    @property
-    def is_full(self) -> bool:
-        """True while a publisher has to wait for this listener."""
-        return self._received - self._handled >= self.limit and not self._closed
-
-    async def wait_for_room(self) -> None:
-        """Wait until the listener has caught up or is closed; returns at once when not full."""
-        while self.is_full:
-            waiter = asyncio.get_running_loop().create_future()
-            self._writers.append(waiter)
-            await waiter
-
-    def pause(self) -> None:
-        """Keep messages, in order, from the next one on."""
-        self._is_paused = True
-
-    def resume(self) -> None:
-        """Hand over what was kept, and go on."""
-        self._is_paused = False
-        held, self._held = self._held, deque()
-        self._bus._redeliver(self, held)  # noqa: SLF001 - the two are one mechanism
-
-    def statistics(self) -> BusStatistics:
-        """Return what was received and what waits; nothing is ever dropped."""
-        return BusStatistics(self._received, self._received - self._handled, 0)
-
-    def close(self) -> None:
-        """End it; what waits is dropped. May be called twice, also by the function itself."""
-        if self._closed:
-            return
-        self._closed = True
-        self._held.clear()
-        self._bus._remove(self)  # noqa: SLF001 - the two are one mechanism
-        _release(self._writers)
-
-    def _put(self, message: Message) -> None:
-        self._received += 1
-        self._bus._owed.append((self, message))  # noqa: SLF001 - the two are one mechanism
-
-    def _hand_over(self, message: Message) -> None:
-        if self._is_paused:
-            self._held.append(message)
-            return
-        self._handled += 1
-        if self._closed:
-            return
-        try:
-            self._call(message)
-        except Exception:  # its failure is no failure of the one who published
-            log.exception("a listener to %s failed", ", ".join(self.filters))
-        if self._writers:
-            _release(self._writers)
 
 
 T = TypeVar("T", BusSubscription, BusListener)
@@ -286,7 +75,7 @@ class Bus:
             ClosedError: The bus is closed.
             ValueError: No filter, or a limit below 1.
         """
-        return self._add(filters, BusSubscription(self, filters, limit=limit, overflow=overflow))
+        return self._add(filters, BusSubscription(filters, self._remove, limit=limit, overflow=overflow))
 
     def listen(self, call: Callable[[Message], object], *filters: str, limit: int = sys.maxsize) -> BusListener:
         """Have a function called with each message, in the publisher's turn; see `BusListener`.
@@ -294,13 +83,13 @@ class Bus:
         Args:
             call: the function; it never waits. What it raises is logged.
             filters: topic filters, at least one.
-            limit: messages that it may be behind; beyond that `publish` and `publish_many` wait.
+            limit: messages that it may be behind; beyond that `publish_many` waits.
 
         Raises:
             ClosedError: The bus is closed.
             ValueError: No filter, or a limit below 1.
         """
-        return self._add(filters, BusListener(self, filters, call, limit=limit))
+        return self._add(filters, BusListener(filters, call, self._owed, self._redeliver, self._remove, limit=limit))
 
     @property
     def is_behind(self) -> bool:
@@ -356,7 +145,7 @@ class Bus:
     def _publish(self, message: Message) -> None:
         takers = self._takers.get(message.topic) or self._takers_of(message.topic)
         for subscription in takers.all:
-            subscription._put(message)  # noqa: SLF001 - the two are one mechanism
+            subscription.put_nowait(message)
         if self._owed and not self._is_draining:
             self._drain()
 
@@ -389,14 +178,14 @@ class Bus:
                 if not owed:
                     return
                 listener, message = owed.popleft()
-                listener._hand_over(message)  # noqa: SLF001 - the two are one mechanism
+                listener.hand_over(message)
         finally:
             self._is_draining = False
         if owed:
             self._is_draining = True
             asyncio.get_running_loop().call_soon(self._drain)
 
-    def _redeliver(self, listener: BusListener, messages: Sequence[Message]) -> None:
+    def _redeliver(self, listener: BusListener, messages: deque[Message]) -> None:
         """Owe a listener messages that it has put off, before all others of it."""
         self._owed.extendleft((listener, message) for message in reversed(messages))
         if self._owed and not self._is_draining:
@@ -419,14 +208,6 @@ class Bus:
         self._takers.clear()
         filters = (one for _, subscription in self._subscriptions for one in subscription.filters)
         self._last_levels = frozenset(one.removesuffix("/#").rpartition("/")[2] for one in filters)
-
-
-def _release(waiters: list[asyncio.Future[None]]) -> None:
-    """Wake everybody who waits."""
-    while waiters:
-        waiter = waiters.pop(0)
-        if not waiter.done():
-            waiter.set_result(None)
 
 
 def _matcher(filters: tuple[str, ...]) -> Callable[[str], bool]:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -442,3 +444,21 @@ async def test_aclose_names_stuck_thread_and_its_place() -> None:
     gate.set()
     await asyncio.wait([task])
     assert await loops.aclose() == []
+
+
+async def test_job_that_is_over_does_not_wait_for_the_garbage_collector() -> None:
+    async def work() -> None:
+        await asyncio.sleep(0)
+
+    loops, over = BlockLoops(max_threads=1), asyncio.Event()
+    gc.disable()
+    try:
+        context = contextvars.copy_context()
+        job = weakref.ref(loops.submit(work, context=context, job_id="J", returned=lambda _: over.set()))
+        await over.wait()
+        await loops.run(work, context=contextvars.copy_context(), job_id="K")  # lets the thread go on from the first
+        del context
+        assert job() is None
+    finally:
+        gc.enable()
+        await loops.aclose()
