@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -84,16 +85,16 @@ async def test_call_that_fails_does_not_keep_others_back() -> None:
 
 
 async def test_others_have_their_turn_while_calls_keep_coming() -> None:
-    calls, is_over = LoopCalls.of_running_loop(), False
+    calls, turn, limit = LoopCalls.of_running_loop(), asyncio.Event(), time.monotonic() + 1
 
     def again() -> None:
-        if not is_over:
+        if not turn.is_set() and time.monotonic() < limit:
             calls.post_nowait(again)
 
     calls.post_nowait(again)
-    for _ in range(3):
-        await asyncio.sleep(0)
-    is_over = True
+    asyncio.get_running_loop().call_soon(turn.set)
+    await turn.wait()
+    assert time.monotonic() < limit
 
 
 async def test_quick_answers_are_waited_for_and_wake_the_loop_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

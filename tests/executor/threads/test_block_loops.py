@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from oocana_async.channel.loop_calls import LoopCalls
 from oocana_async.errors import ClosedError
 from oocana_async.executor.threads import block_loop
 from oocana_async.executor.threads.block_loop import BlockLoop
@@ -462,3 +463,17 @@ async def test_job_that_is_over_does_not_wait_for_the_garbage_collector() -> Non
     finally:
         gc.enable()
         await loops.aclose()
+
+
+async def test_what_a_job_sent_last_does_not_wait_for_the_tasks_that_it_leaves() -> None:
+    loops, calls = BlockLoops(max_threads=1, leftover_grace=30.0), LoopCalls.of_running_loop()
+
+    async def work() -> None:
+        arrived, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.create_task(arrived.wait(), name="leftover")
+        calls.hold_until_end()
+        calls.post_nowait(lambda: loop.call_soon_threadsafe(arrived.set))
+
+    async with asyncio.timeout(5):
+        await loops.run(work, context=contextvars.copy_context(), job_id="J")
+    await loops.aclose()
