@@ -37,6 +37,10 @@ class _Eager(Coroutine[Any, Any, T]):
     def __await__(self) -> Generator[Any, Any, T]:
         return self._wait().__await__()
 
+    # Who gets it as a coroutine drives it through the three methods below. One coroutine inside would not do: a task
+    # drives its coroutine from one wake-up to the next, and a second task that took a turn in between would be handed
+    # the future for which the first one waits. So there is a wait for each task that drives.
+
     def send(self, value: Any) -> Any:
         """Drive the wait of the running task."""
         return self._drive(lambda wait: wait.send(value))
@@ -61,7 +65,7 @@ class _Eager(Coroutine[Any, Any, T]):
         waits = self._waits
         if waits is None:
             waits = self._waits = {}
-        driver = _running_task()
+        driver = _running_task()  # None for somebody who drives by hand
         wait = waits.get(driver)
         if wait is None:
             wait = waits[driver] = self._wait()
@@ -96,6 +100,8 @@ class Sent(_Eager[None]):
             await self._room.wait_for_room()
 
 
+# What `await` iterates over when there is nothing to wait for: an iterator that is exhausted, shared by all, costs no
+# coroutine, and nearly every output that is awaited comes by here.
 _NOTHING: Generator[Any, Any, None] = iter(())  # type: ignore[assignment]
 
 

@@ -221,6 +221,7 @@ class BlockJob:
             callbacks, self._at_end = self._at_end, []
         if error is None:
             self._call("progress", 100)
+        # The end goes the way of the callbacks, behind them: whoever waits for it finds that all have been called.
         self._dispatch(lambda: self._settle(error), True)
         for callback in callbacks:
             callback()
@@ -264,10 +265,11 @@ Dispatch = Callable[[Callable[[], object], bool], None]
 
 def _dispatcher(name: str) -> Dispatch:
     """Return a function that runs calls, in order, on the caller's loop, or in a thread when it has none."""
+    # Callbacks run in the context of the block, or what they print would not be found to be the block's.
     context = contextvars.copy_context()
     loop = running_loop()
     if loop is None:
-        return _thread_dispatcher(name, context)
+        return _CallbackThread(name, context)
 
     def on_loop(call: Callable[[], object], last: bool) -> None:
         try:
@@ -279,24 +281,31 @@ def _dispatcher(name: str) -> Dispatch:
     return on_loop
 
 
-def _thread_dispatcher(name: str, context: contextvars.Context) -> Dispatch:
-    """Run calls in one thread, started by the first call and ended by the last one."""
-    # Bound: none, as for outputs; drained by the thread, which ends with the call that is marked as the last.
-    calls: queue.SimpleQueue[tuple[Callable[[], object], bool]] = queue.SimpleQueue()
-    lock = threading.Lock()
-    threads: list[threading.Thread] = []
+class _CallbackThread:
+    """Runs calls, in order, in one thread, which the first call starts and the last one ends.
 
-    def work() -> None:
+    A thread of its own, not one of the workers: those may all be waiting for their children, whose callbacks would then
+    never come.
+    """
+
+    def __init__(self, name: str, context: contextvars.Context) -> None:
+        self._context = context
+        # Bound: none, as for outputs; drained by the thread, which ends with the call that is marked as the last.
+        self._calls: queue.SimpleQueue[tuple[Callable[[], object], bool]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._lock = threading.Lock()
+        self._is_started = False
+
+    def __call__(self, call: Callable[[], object], last: bool) -> None:
+        self._calls.put((call, last))
+        with self._lock:
+            if self._is_started:
+                return
+            self._is_started = True
+        self._thread.start()
+
+    def _work(self) -> None:
         last = False
         while not last:
-            call, last = calls.get()
-            context.run(call)
-
-    def in_thread(call: Callable[[], object], last: bool) -> None:
-        calls.put((call, last))
-        with lock:
-            if not threads:
-                threads.append(threading.Thread(target=work, name=name, daemon=True))
-                threads[0].start()
-
-    return in_thread
+            call, last = self._calls.get()
+            self._context.run(call)

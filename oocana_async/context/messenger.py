@@ -267,6 +267,7 @@ class JobMessenger:
         self.warn(f"{what} was called after the block had finished and is ignored, like all further calls.")
 
     def _send_progress(self, value: float) -> None:
+        # Two keys, two messages: the engine and the report each get the latest, neither replaces the other's.
         message = BlockProgress(self._session_id, self._job_id, value)
         self.channel.append_latest(
             f"{self._job_id}/progress",
@@ -315,6 +316,8 @@ class JobMessenger:
             if self._state is JobState.FINISHED:
                 return False
             self._move(JobState.FINISHED)
+        # In this order: progress that is held back goes out in front of the end, while `is_running` still lets outputs
+        # of other threads pass; the channel shuts that gate in the same step in which it takes the end.
         if self._progress is not None:
             self._progress.close()
         finished = Outgoing(self.topic, payload, Delivery.FINISH, self._session_id, self._job_id)

@@ -140,6 +140,8 @@ def ask(
         forget_cancellation()
         _settle(future, outcome, read)
 
+    # All four ways to end (answer, time, end of the job, cancellation) settle `answer`; the first one counts, and what
+    # the others left is withdrawn, or a block that asks for hours would collect a callback for each question.
     answer.add_done_callback(settle)
     messenger.send(encode_message(request), Delivery.CONTROL)
     return reply

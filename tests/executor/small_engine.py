@@ -1,4 +1,4 @@
-"""A small engine on a bus of this process, for tests of services: hands out jobs and keeps what is said."""
+"""A small engine on a bus of this process, for tests of tasks and services: hands out jobs and keeps what is said."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ import msgspec
 
 from oocana_async.channel.bus import Bus, Overflow
 from oocana_async.wire import topics
-from oocana_async.wire.messages.dispatch import ServiceBlockPayload, ServiceExecutor
+from oocana_async.wire.messages import encode_message
+from oocana_async.wire.messages.dispatch import (
+    BlockPayload,
+    ExecutorSpec,
+    PythonOptions,
+    ServiceBlockPayload,
+    ServiceExecutor,
+)
 from oocana_async.wire.messages.shared import StackFrame
 
 Json = dict[str, Any]
@@ -55,7 +62,7 @@ class Engine:
         self.bus.publish_nowait(topic, msgspec.json.encode(body))
 
     def write(self, source: str) -> None:
-        """Write the service's main.py."""
+        """Write main.py, the code of services and tasks."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "main.py").write_text(dedent(source))
 
@@ -75,6 +82,34 @@ class Engine:
             outputs={"out": {"handle": "out"}},
             identifier="I",
         )
+
+    def start_task(self, function: str, inputs: Json | None = None, *, depth: int = 1, **handle: Any) -> str:
+        """Send a job for a function of main.py; returns its id.
+
+        Args:
+            function: its name.
+            inputs: what BlockReady gets.
+            depth: number of flows, one inside the other, that the job's node is in.
+            handle: more of the definition of its output `out`.
+        """
+        job_id = f"J{next(self._numbers)}"
+        self._inputs[job_id] = inputs or {}
+        payload = BlockPayload(
+            session_id="S",
+            executor_name="python",
+            job_id=job_id,
+            stacks=[StackFrame(f"F{level}", "flow.oo.yaml", "node") for level in range(depth)],
+            dir=str(self.directory),
+            executor=ExecutorSpec("python", PythonOptions("main.py", function)),
+            outputs={"out": {"handle": "out", **handle}},
+            identifier="I",
+        )
+        self.bus.publish_nowait(topics.run_block(), encode_message(payload))
+        return job_id
+
+    async def run_task(self, function: str, inputs: Json | None = None, **options: Any) -> Json:
+        """Run a function of main.py to its end; options are those of `start_task`."""
+        return await self.end_of(self.start_task(function, inputs, **options))
 
     async def until(self, found: Callable[[], Any], within: float = 20.0) -> Any:
         """Wait until something is found; it is looked for after each message."""

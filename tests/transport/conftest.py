@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from oocana_async.transport.mqtt.decoder import Decoder
+from oocana_async.transport.mqtt.packets import Connect, Packet
+
 if TYPE_CHECKING:
     from tests.conftest import MosquittoBroker
 
@@ -26,6 +29,7 @@ class Proxy:
         cut_after: bytes from the client to let pass before everything is cut, None for no limit; counted from the time
             it is set, cleared by the cut.
         connections: connections that were made so far.
+        written: what each client has written, by its writer on this side, as long as it is connected.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -35,6 +39,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self.cut_after: int | None = None
         self.connections = 0
+        self.written: dict[asyncio.StreamWriter, bytearray] = {}
         self.refusing = False
 
     @property
@@ -55,10 +60,19 @@ class Proxy:
         self.cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def cut(self) -> None:
-        """Reset every connection."""
+    def cut(self, client_id: str | None = None) -> None:
+        """Reset every connection, or that of one client."""
         for writer in list(self._writers):
-            writer.transport.abort()
+            if client_id is None or self._is_of(writer, client_id):
+                writer.transport.abort()
+
+    def _is_of(self, writer: asyncio.StreamWriter, client_id: str) -> bool:
+        packets = Decoder().feed(bytes(self.written.get(writer, b"")))
+        return any(isinstance(packet, Connect) and packet.client_id == client_id for packet in packets)
+
+    def packets(self) -> list[Packet]:
+        """What the clients that are connected have written, one client after the other."""
+        return [packet for data in self.written.values() for packet in Decoder().feed(bytes(data))]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -66,10 +80,12 @@ class Proxy:
         self._tasks.add(task)
         self._writers.add(writer)
         self.connections += 1
+        self.written[writer] = bytearray()
         with contextlib.suppress(OSError):
             if not self.refusing:
                 await self._join(reader, writer)
         writer.transport.abort()
+        del self.written[writer]
         self._writers.discard(writer)
         self._tasks.discard(task)
 
@@ -77,8 +93,8 @@ class Proxy:
         server_reader, server_writer = await asyncio.open_connection(*self._target)
         self._writers.add(server_writer)
         ways = [
-            asyncio.create_task(self._forward(reader, server_writer, limited=True)),
-            asyncio.create_task(self._forward(server_reader, writer, limited=False)),
+            asyncio.create_task(self._forward(reader, server_writer, self.written[writer])),
+            asyncio.create_task(self._forward(server_reader, writer, None)),
         ]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
@@ -87,9 +103,13 @@ class Proxy:
         server_writer.transport.abort()
         self._writers.discard(server_writer)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, limited: bool) -> None:
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, written: bytearray | None
+    ) -> None:
         while data := await reader.read(4096):
-            if limited and self.cut_after is not None:
+            if written is not None:
+                written += data
+            if written is not None and self.cut_after is not None:
                 if len(data) >= self.cut_after:
                     writer.write(data[: self.cut_after])
                     await writer.drain()

@@ -19,6 +19,7 @@ from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLarge
 from oocana_async.transport.base import Subscription
 from oocana_async.transport.broker import MqttTransport
 from oocana_async.transport.mqtt.address import Broker
+from oocana_async.transport.mqtt.packets import Connect, Subscribe
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 from oocana_async.transport.mqtt.subscribing import SubscribingConnection
@@ -28,7 +29,7 @@ from oocana_async.wire.envelope import Delivery, Outgoing
 
 if TYPE_CHECKING:
     from tests.conftest import MosquittoBroker, StartBroker
-    from tests.transport.conftest import Proxy
+    from tests.transport.conftest import MovableTime, Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.broker]
 
@@ -97,6 +98,13 @@ class Engine:
                 self.changed.clear()
                 await self.changed.wait()
         return self.taken
+
+
+async def transport_has(transport: MqttTransport, condition: Callable[[Any], bool]) -> None:
+    """Wait until the numbers of a transport are as wanted; they change when bytes arrive."""
+    async with asyncio.timeout(10):
+        while not condition(transport.statistics()):
+            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -208,6 +216,33 @@ async def test_subscriptions_come_back_after_a_cut(broker: MosquittoBroker, prox
         await subscribed_again.aclose()
 
 
+async def test_inputs_and_answers_come_at_qos1(proxy: Proxy) -> None:
+    """They are sent once; only the report, of which far too much comes, is read at QoS 0."""
+    async with transport_to(proxy) as transport:
+        await transport.subscribe("inputs/S/+", f"{TOPIC}/request/#", TOPIC, "report")
+        asked = [packet for packet in proxy.packets() if isinstance(packet, Subscribe)]
+        levels = dict(entry for packet in asked for entry in packet.filters)
+    assert levels == {"inputs/S/+": 1, f"{TOPIC}/request/+/response": 1, f"{TOPIC}/request/#": 1, TOPIC: 1, "report": 0}
+
+
+async def test_broker_keeps_no_session(proxy: Proxy) -> None:
+    """It would be a queue that nobody reads, for every executor that ever ran."""
+    async with transport_to(proxy) as transport:
+        await transport.subscribe("inputs/S/+", "report")
+        logins = [packet for packet in proxy.packets() if isinstance(packet, Connect)]
+        assert [login.clean_session for login in logins] == [True] * 3
+
+
+async def test_broadcast_that_nobody_wants_any_more_is_not_sent(broker: MosquittoBroker) -> None:
+    async with transport_to(broker) as transport, PublishingConnection(transport.broker, client_id="other") as other:
+        report, topic = await transport.subscribe("report"), await transport.subscribe(TOPIC)
+        await topic.aclose()
+        await transport.subscribe("executor/fence")  # granted after the broker has forgotten the other one
+        other.publish_nowait([(TOPIC, b"S", 1), ("report", b"S", 1)])
+        await receive(report, 1)
+        assert transport.statistics()["broadcasts"]["received"] == 1
+
+
 # --- publishing at the pace of the engine -----------------------------------------------------------------------------
 
 
@@ -252,33 +287,45 @@ async def test_barriers_are_not_seen_by_subscribers(broker: MosquittoBroker, eng
         assert engine.barriers > 0
 
 
-async def test_engine_that_does_not_confirm_is_reported(broker: MosquittoBroker, engine: Engine) -> None:
+async def test_engine_that_does_not_confirm_is_reported(
+    broker: MosquittoBroker, engine: Engine, clock: MovableTime
+) -> None:
     engine.answering = False
     notices: list[Notice] = []
-    pacing = PacingSettings(barrier_deadline=0.1)
-    async with transport_to(broker, pacing=pacing, on_notice=notices.append) as transport:
-        await transport.publish([output(number) for number in range(600)])
+    async with transport_to(broker, on_notice=notices.append) as transport:
+        publishing = asyncio.create_task(transport.publish([output(number) for number in range(600)]))
+        await engine.until(lambda taken: len(taken) == 249)
+        await clock.advance(31)
+        await publishing
         await engine.until(lambda taken: len(taken) == 600)
         assert [notice.kind for notice in notices] == [NoticeKind.NOT_CONFIRMED]
 
 
-async def test_finish_is_sent_again_when_report_does_not_show_it(broker: MosquittoBroker, engine: Engine) -> None:
+async def test_finish_is_sent_again_when_report_does_not_show_it(
+    broker: MosquittoBroker, engine: Engine, clock: MovableTime
+) -> None:
     engine.reporting = False
-    async with transport_to(broker, pacing=PacingSettings(finish_echo=0.05)) as transport:
+    async with transport_to(broker) as transport:
         finish = message(Delivery.FINISH, type="BlockFinished")
         await transport.publish([message(Delivery.HANDSHAKE, type="BlockReady"), finish])
+        await engine.until(lambda taken: len(taken) == 2)
+        await clock.advance(2)
         await engine.until(lambda taken: [body["type"] for body in taken].count("BlockFinished") == 2)
         assert transport.statistics()["pacing"]["finishes_resent"] == 1
 
 
-async def test_finish_that_report_shows_is_sent_once(broker: MosquittoBroker, engine: Engine) -> None:
-    async with transport_to(broker, pacing=PacingSettings(finish_echo=0.2)) as transport:
+async def test_finish_that_report_shows_is_sent_once(
+    broker: MosquittoBroker, engine: Engine, clock: MovableTime
+) -> None:
+    async with transport_to(broker) as transport:
         reports = await transport.subscribe("report")
         await transport.publish([message(Delivery.HANDSHAKE, type="BlockReady")])
         await transport.publish([message(Delivery.FINISH, type="BlockFinished")])
         await receive(reports, 1)
-        await asyncio.sleep(0.3)  # the deadline must have passed
-        assert [body["type"] for body in engine.taken] == ["BlockReady", "BlockFinished"]
+        await clock.advance(2)
+        await transport.publish([output(1, "another")])
+        taken = await engine.until(lambda taken: taken[-1]["job_id"] == "another")
+        assert [body["type"] for body in taken] == ["BlockReady", "BlockFinished", "BlockOutput"]
 
 
 async def test_block_ready_waits_for_the_inputs_of_others(broker: MosquittoBroker, engine: Engine) -> None:
@@ -290,11 +337,11 @@ async def test_block_ready_waits_for_the_inputs_of_others(broker: MosquittoBroke
         assert (await engine.until(lambda taken: len(taken) == 3))[-1]["job_id"] == "J2"
 
 
-async def test_missing_inputs_are_reported(broker: MosquittoBroker) -> None:
+async def test_missing_inputs_are_reported(broker: MosquittoBroker, clock: MovableTime) -> None:
     notices: asyncio.Queue[Notice] = asyncio.Queue()
-    pacing = PacingSettings(inputs_deadline=0.05)
-    async with transport_to(broker, pacing=pacing, on_notice=notices.put_nowait) as transport:
+    async with transport_to(broker, on_notice=notices.put_nowait) as transport:
         await transport.publish([message(Delivery.HANDSHAKE, type="BlockReady")])
+        await clock.advance(61)
         notice = await asyncio.wait_for(notices.get(), 5)
         assert (notice.kind, notice.job_id) == (NoticeKind.NO_INPUTS, "J")
 
@@ -316,6 +363,29 @@ async def test_10_000_log_lines_reach_a_reader_that_keeps_pace(start_broker: Sta
             await transport.publish([message(Delivery.REPORT, log=str(n)) for n in range(start, start + 500)])
         lines = [json.loads(payload)["log"] for _, payload in await receive(reader, 10_000)]
         assert lines == [str(number) for number in range(10_000)]
+
+
+async def test_reports_wait_for_no_echo_that_a_cut_has_swallowed(proxy: Proxy) -> None:
+    pacing = PacingSettings(report_window=5, report_release=3600)
+    async with transport_to(proxy, pacing=pacing) as transport:
+        await transport.subscribe("report")
+        proxy.refusing = True
+        proxy.cut("executor-broadcasts")
+        publishing = asyncio.create_task(transport.publish([message(Delivery.REPORT)] * 6))
+        await transport_has(transport, lambda numbers: numbers["publishing"]["covered_to"] == 5)
+        assert not publishing.done()
+        proxy.refusing = False
+        await asyncio.wait_for(publishing, 10)
+
+
+async def test_messages_that_are_sent_twice_are_told(proxy: Proxy) -> None:
+    notices: asyncio.Queue[Notice] = asyncio.Queue()
+    async with transport_to(proxy, pacing=UNPACED, on_notice=notices.put_nowait) as transport:
+        await transport.publish([output(number) for number in range(100)])
+        proxy.cut()
+        notice = await asyncio.wait_for(notices.get(), 10)
+        assert (notice.kind, notice.session_id) == (NoticeKind.DOUBLED, "S")
+        assert "100 messages were sent again" in notice.text
 
 
 async def test_end_of_the_session_lets_everything_go(broker: MosquittoBroker, engine: Engine) -> None:
@@ -411,7 +481,7 @@ async def test_broker_restart_keeps_outgoing_messages(broker: MosquittoBroker) -
         async with Engine(broker) as engine:
             await transport.publish([output(10)])
             await transport.flush()
-            assert (await engine.until(bool))[-1]["output"] == 10
+            await engine.until(lambda taken: bool(taken) and taken[-1]["output"] == 10)
         assert transport.statistics()["publishing"]["covered_to"] == 11
 
 
@@ -433,13 +503,14 @@ def nodelay_of_connections_to(port: int) -> Iterator[bool]:
                 yield bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
 
-async def test_idle_transport_costs_less_than_1_percent(broker: MosquittoBroker) -> None:
+async def test_idle_transport_costs_less_than_1_percent(broker: MosquittoBroker, clock: MovableTime) -> None:
     async with transport_to(broker) as transport:
         await transport.subscribe("report", "inputs/S/#")
         before = resource.getrusage(resource.RUSAGE_SELF)
-        await asyncio.sleep(2)  # being idle is what is measured
+        for _ in range(60):  # as many seconds of being idle, as far as the loop and its timers know
+            await clock.advance(1)
         after = resource.getrusage(resource.RUSAGE_SELF)
-        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.02
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
 
 
 def test_package_does_not_import_aiomqtt() -> None:

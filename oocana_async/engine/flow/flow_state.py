@@ -1,4 +1,9 @@
-"""The state of one flow job: takes what happened, returns what to do; no I/O, no clock (flow-format.md 5, 9)."""
+"""The state of one flow job: takes what happened, returns what to do; no I/O, no clock (flow-format.md 5, 9).
+
+Duties of whoever uses it: start it once; tell it every value, progress and end of the jobs that it asked for; carry
+out the actions that it returns in their order and before those of later calls; and stop the jobs that still run when
+an action says that the flow is over, or after `drop`. `SessionRunner` does.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ _Values = Mapping[str, Raw]
 
 
 class FlowState:
-    """Queues, run slots, running jobs and progress of one run of a flow, subflow or slotflow.
+    """Queues, running jobs and progress of one run of a flow, subflow or slotflow.
 
     Each call returns the actions that follow from it, in order. The cost of a call does not depend on the size of the
     flow. Messages for jobs that are not running here are ignored, as is everything after the flow's end.
@@ -131,7 +136,7 @@ class FlowState:
     def on_end(
         self, job_id: str, result: _Values | None = None, error: str | None = None, *, instant: bool = False
     ) -> list[Action]:
-        """End a job: free its slot, start what waits, deliver its result; a failing node ends the flow.
+        """End a job: start a run that waited for it, deliver its result; a failing node ends the flow.
 
         Args:
             job_id: the job.
@@ -146,7 +151,7 @@ class FlowState:
             return self._fail(node, error)
         out: list[Action] = []
         if node is not None:
-            self._release(node, out)
+            self._release(node, out)  # before its result is delivered, as the reference does (flow-format.md 5.4)
             if not instant:
                 self._worked = True
                 self._send(self._progress.finish(node.plan.node_id), out)
@@ -195,7 +200,7 @@ class FlowState:
 
     def _release(self, node: NodeState, out: list[Action]) -> None:
         node.active -= 1
-        if node.pending and node.has_slot:
+        if node.pending and node.has_room:
             node.pending -= 1
             self._start_run(node, out)
 
@@ -220,8 +225,9 @@ class FlowState:
         if not node.plan.can_start or (self._allowed is not None and node_id not in self._allowed):
             return
         grew = node.push(handle, value)
+        # One value starts at most one run, also when it completes several sets at once (flow-format.md 5.3).
         if node.is_satisfied:
-            if node.has_slot:
+            if node.has_room:  # then it runs although this value completed no set: one that was left waits there
                 self._start_run(node, out)
             elif grew:
                 node.pending += 1

@@ -1,6 +1,7 @@
 """A graph prepared for running: static inputs encoded once, the nodes that start at once, and the sum of weights.
 
-One plan serves any number of flow jobs. What costs something per node and may never be needed is made at first use.
+One plan serves any number of flow jobs, and must not change while it does. What costs something per node and may
+never be needed is made at first use.
 """
 
 from __future__ import annotations

@@ -106,9 +106,9 @@ class Intake:
 
     def _on_ready(self, job: Job, _: session.BlockReady) -> None:
         wire, runner = job.wire, self._runner
-        if wire is None:
-            return  # answered before: the inputs of a job are handed out once
-        job.wire = None
+        if wire is None or job.inputs_sent:
+            return
+        job.inputs_sent = True
         message = BlockInputs(
             session_id=runner.session_id,
             job_id=job.job_id,

@@ -28,7 +28,8 @@ class Job:
         stacks: from the root flow to this job.
         block_path: for reports, None when the block has no file of its own.
         wire: constant parts of its messages, None for jobs that run inside the engine.
-        inputs: until they are handed out.
+        inputs: until they are sent.
+        inputs_sent: whether an executor has got them: the first BlockReady of a job is answered, repeats are not.
         identifier: the executor that runs it.
         cancel_timer: withdraws its time-out.
         stop: ends what runs for it inside the engine.
@@ -43,6 +44,7 @@ class Job:
         "identifier",
         "inner",
         "inputs",
+        "inputs_sent",
         "is_child",
         "job_id",
         "stacks",
@@ -67,6 +69,7 @@ class Job:
         self.block_path = block_path
         self.wire = wire
         self.inputs = inputs
+        self.inputs_sent = False
         self.identifier: str | None = None
         self.cancel_timer: Callable[[], None] = nothing
         self.stop: Callable[[], object] = nothing

@@ -25,14 +25,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from oocana_async.executor.loading.modules import (
-    INIT_FILE,
-    ScriptletModule,
-    find_beside,
-    find_by_name,
-    is_front_of_name,
-    new_part,
-)
+from oocana_async.executor.loading.modules import ScriptletModule, find_by_name, is_front_of_name, new_part
+from oocana_async.executor.loading.sources import INIT_FILE, find_beside
 from oocana_async.patching import SharedPatch
 
 _original_import = builtins.__import__

@@ -6,10 +6,8 @@ path (protocol.md 7.1), later versions are `<path>#2` and so on, so pickle, data
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
 import importlib.util
-import io
 import os
 import sys
 import threading
@@ -18,36 +16,18 @@ from enum import Enum
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import NamedTuple
 
-from oocana_async.executor.loading.package_paths import foreign_sys_path
-
-INIT_FILE = "__init__.py"
+from oocana_async.executor.loading.sources import (
+    INIT_FILE,
+    Source,
+    Stamp,
+    find_file,
+    is_installed,
+    read_stamped,
+)
 
 # Every live module that came from a scriptlet directory, by its name in sys.modules; a mirror of it, so global as well.
 _BY_NAME: dict[str, ScriptletModule] = {}
-
-
-class Source(NamedTuple):
-    """A file and what it is to the one who asks for it.
-
-    Attributes:
-        path: absolute path of the file.
-        directory: where its absolute imports are looked up first: that of the block whose entry it is or serves.
-        package: whether it is the `__init__.py` of a package inside the directory, not the entry of a block.
-    """
-
-    path: str
-    directory: str
-    package: bool = False
-
-
-class Stamp(NamedTuple):
-    """What tells one version of a file from the next."""
-
-    mtime_ns: int
-    size: int
-    digest: bytes
 
 
 class _State(Enum):
@@ -108,7 +88,7 @@ class SourceLoader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """Read, stamp and compile the file."""
-        data, self._record.stamp = _read(self._record.source.path)
+        data, self._record.stamp = read_stamped(self._record.source.path)
         code: CodeType = self.source_to_code(data, self._record.source.path)
         return code
 
@@ -189,10 +169,10 @@ class ModuleRegistry:
     def find_in_package(self, path: str, name: str) -> Source | None:
         """Return what an import of `name` in a file means in its package; what is installed comes first."""
         package = next((one for one in self._packages if path.startswith(one + os.sep)), None)
-        found = None if package is None else _find_file(package, name)
+        found = None if package is None else find_file(package, name)
         if found is None and package is not None and Path(package, name).is_dir():
             found = Source(str(Path(package, name)), package, package=True)
-        return None if found is None or _is_installed(name) else found
+        return None if found is None or is_installed(name) else found
 
     def forget(self) -> None:
         """Take every module of this registry out of `sys.modules`; what still refers to them goes on working."""
@@ -276,39 +256,6 @@ def is_front_of_name(text: str) -> bool:
     return any(name.partition(".")[0] == text for name in tuple(_BY_NAME))
 
 
-def find_beside(directory: str, name: str) -> Source | None:
-    """Return what an import of `name` means in a directory: a package first, then a module, then a bare folder."""
-    found = _find_file(directory, name)
-    if found is None and Path(directory, name).is_dir() and not _known_elsewhere(name):
-        return Source(str(Path(directory, name)), directory, package=True)
-    return found
-
-
-def _find_file(directory: str, name: str) -> Source | None:
-    folder = Path(directory, name)
-    for path, package in ((folder / INIT_FILE, True), (folder.with_name(f"{name}.py"), False)):
-        if path.is_file():
-            return Source(str(path), directory, package)
-    return None
-
-
-def _is_installed(name: str) -> bool:
-    """Whether somebody finds a name outside the packages, which stand at the end of `sys.path`."""
-    if importlib.machinery.PathFinder.find_spec(name, foreign_sys_path()) is not None:
-        return True
-    others = [finder for finder in sys.meta_path if finder is not importlib.machinery.PathFinder]
-    return any(finder.find_spec(name, None) is not None for finder in others if not _is_ours(finder))
-
-
-def _is_ours(finder: object) -> bool:
-    return type(finder).__module__.startswith(__package__ or "oocana_async")
-
-
-def _known_elsewhere(name: str) -> bool:
-    """Whether a name means something outside the directory; as in Python, a folder without `__init__.py` comes last."""
-    return name in sys.modules or importlib.machinery.PathFinder.find_spec(name) is not None
-
-
 def is_fresh(record: ScriptletModule) -> bool:
     """Whether neither the module's file nor that of anything it imported from beside it has changed."""
     if not (record.parts or record.bound):  # it has imported nothing: the usual case, once per job
@@ -335,20 +282,13 @@ def _same_file(record: ScriptletModule) -> bool:
         status = os.stat(record.source.path)  # noqa: PTH116 - once per job, and a Path costs as much again
         if (status.st_mtime_ns, status.st_size) == (stamp.mtime_ns, stamp.size):
             return True
-        _, now = _read(record.source.path)
+        _, now = read_stamped(record.source.path)
     except OSError:
         return False
     if now.digest != stamp.digest:
         return False
     record.stamp = now
     return True
-
-
-def _read(path: str) -> tuple[bytes, Stamp]:
-    with io.FileIO(path) as file:
-        status = os.fstat(file.fileno())
-        data = file.read()
-    return data, Stamp(status.st_mtime_ns, len(data), hashlib.blake2b(data, digest_size=16).digest())
 
 
 def new_part(package: ScriptletModule, name: str, file: Path) -> ScriptletModule:

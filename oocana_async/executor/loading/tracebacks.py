@@ -8,7 +8,7 @@ from pathlib import Path
 
 _HEAD = "Traceback (most recent call last):"
 _PACKAGE = str(Path(__file__).parents[2] / "_").removesuffix("_")
-_ALWAYS_HIDDEN = tuple(str(Path(__file__).with_name(name)) for name in ("imports.py", "modules.py"))
+_ALWAYS_HIDDEN = tuple(str(Path(__file__).with_name(name)) for name in ("imports.py", "modules.py", "sources.py"))
 _IMPORTLIB = str(Path("importlib", "__init__.py"))
 _IMPORT_MACHINERY = ("<frozen importlib", "<frozen runpy")
 

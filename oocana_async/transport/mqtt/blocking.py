@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
+import anyio
+
 from oocana_async.errors import ClosedError, ConnectionLostError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.filters import without_covered
@@ -69,7 +71,7 @@ class BlockingClient:
         )
         self._wanted: Counter[str] = Counter()  # may be below zero while a forget() overtakes its subscribe()
         self._asked: set[str] = set()
-        self._asking = asyncio.Lock()
+        self._asking = anyio.Lock()
         self._stopping = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._gate = threading.Lock()  # what passes it is in the loop's queue before the stop is
@@ -226,7 +228,7 @@ class BlockingClient:
     async def _ask_for(self, names: set[str]) -> None:
         within = self._timeouts.again + self._timeouts.attempt
         try:
-            async with asyncio.timeout(within):
+            with anyio.fail_after(within):
                 await self._subscribing.subscribe({name: 0 if name == topics.REPORT else 1 for name in sorted(names)})
         except BaseException as error:
             self._subscribing.unsubscribe(*names)

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import anyio
+
+from oocana_async.channel.futures import resolve
 from oocana_async.errors import ClosedError, OocanaError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.connection import BrokerConnection
@@ -173,11 +176,11 @@ class PublishingConnection:
         self._write()
         if self._for_room and not self._publisher.waiting:
             while self._for_room:
-                _wake(self._for_room.popleft())
+                resolve(self._for_room.popleft())
         if self._for_cover:
             covered_to = self._publisher.covered_to
             while self._for_cover and self._for_cover[0][0] <= covered_to:
-                _wake(self._for_cover.popleft()[1])
+                resolve(self._for_cover.popleft()[1])
 
     def _reconnected(self) -> None:
         again, self._resent = self._publisher.resent - self._resent, self._publisher.resent
@@ -211,7 +214,7 @@ class PublishingConnection:
         if not self._closed:
             self._closed = True
             try:
-                async with asyncio.timeout(timeout):
+                with anyio.fail_after(timeout):
                     await self.flush()
             except TimeoutError:
                 logger.warning(
@@ -228,8 +231,3 @@ class PublishingConnection:
     def statistics(self) -> Mapping[str, Any]:
         """State and counters, for people."""
         return {**self._publisher.statistics(), **self._connection.statistics()}
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

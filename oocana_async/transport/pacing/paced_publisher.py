@@ -7,6 +7,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import anyio
+
+from oocana_async.channel.futures import resolve
 from oocana_async.errors import TransportError
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.pacing.decisions import Pacing
@@ -60,7 +63,7 @@ class PacedPublisher:
     async def drain(self, within: float) -> None:
         """Give the engine some seconds to take what is held, then send the rest as it is."""
         try:
-            async with asyncio.timeout(within):
+            with anyio.fail_after(within):
                 while self._pacing.held:
                     await self._wait()
         except TimeoutError:
@@ -104,9 +107,7 @@ class PacedPublisher:
 
     def _wake(self) -> None:
         while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
+            resolve(self._waiting.popleft())
 
     def _pump_from_event(self) -> None:
         """Pump when nobody is there to take an error."""

@@ -37,7 +37,7 @@ from oocana_async.wire.envelope import Incoming, Outgoing
 
 __all__ = ["PipeBridge", "PipeTransport"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class PipeTransport(Transport):
@@ -67,6 +67,7 @@ class PipeTransport(Transport):
 
     async def __aenter__(self) -> Self:
         await self._frames.open()
+        # No task group: who opens a transport need not be the task that closes it.
         self._reader = asyncio.create_task(self._read(), name="oocana-pipe-reader")
         return self
 
@@ -248,7 +249,7 @@ class PipeBridge:
         try:
             await self._transport.publish(messages)
         except PacketTooLargeError as error:
-            _log.warning("a message of a child process was lost: %s", error)
+            logger.warning("a message of a child process was lost: %s", error)
 
     async def _answer(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         error = None
@@ -260,6 +261,7 @@ class PipeBridge:
 
     async def _subscribe(self, number: int, filters: list[str]) -> None:
         subscription = await self._transport.subscribe(*filters)
+        # A task of its own, because one subscription ends while the others go on; `run()` ends those that are left.
         task = asyncio.create_task(self._pump(number, subscription), name=f"oocana-pipe-pump-{number}")
         self._pumps[number] = (subscription, task)
 

@@ -13,13 +13,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Self
 
+import anyio
+
 from oocana_async.errors import TransportError
 from oocana_async.transport.base import Transport
 from oocana_async.transport.pipe.ends import PipeBridge
 
 __all__ = ["ChildProcess", "show_code"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _LAST_WORDS = 1.0
 """Seconds that the pipe of a process that has ended may stay open in the hands of its own children."""
@@ -45,8 +47,11 @@ class ChildProcess:
         self._is_reaped = False
         self._bridge: asyncio.Task[None] | None = None
         if bridge is not None:
+            # No task group: the process outlives the call that starts it, and is ended by whoever holds it.
             self._bridge = asyncio.create_task(self._serve(bridge), name=f"oocana-pipe-{name}")
-        # Ends with the process; a daemon, because a process may be left running on purpose.
+        # A thread that waits, and neither anyio's process nor SIGCHLD: the group must be killed before the leader is
+        # reaped, or its id may belong to others. It ends with the process; a daemon, because a process may be left
+        # running on purpose.
         threading.Thread(target=self._watch, name=f"oocana-wait-{name}", daemon=True).start()
 
     @classmethod
@@ -127,9 +132,8 @@ class ChildProcess:
         """
         try:
             self.terminate()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await self.wait()
+            with anyio.move_on_after(grace):
+                await self.wait()
         finally:
             self.kill()
         await self.wait()
@@ -141,7 +145,7 @@ class ChildProcess:
         try:
             await bridge.run()
         except TransportError as error:
-            log.warning("%s: %s", self.name, error)
+            logger.warning("%s: %s", self.name, error)
 
     def _cut_lifeline(self) -> None:
         if self._popen.stdin is not None:
@@ -176,6 +180,7 @@ class ChildProcess:
 def _spawn(
     command: Sequence[str], *, env: Mapping[str, str], output: int | IO[bytes], stdin: int, pass_fds: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
+    # Popen, because `open_process` of anyio reaps by itself, see `ChildProcess`.
     return subprocess.Popen(
         command,
         env=dict(env),
