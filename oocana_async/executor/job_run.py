@@ -6,75 +6,32 @@ import asyncio
 import contextvars
 import enum
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-import msgspec
-
-from oocana_async.channel.clock import Clock
 from oocana_async.channel.futures import call_on
-from oocana_async.channel.loop_calls import LoopCalls
-from oocana_async.channel.port import Flusher, JobPort
-from oocana_async.context import Context, ContextParts
+from oocana_async.context import Context
 from oocana_async.context.facts import KEEP_ALIVE
-from oocana_async.context.members import EVERY_HANDLE
-from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState, Surroundings
-from oocana_async.context.requests import Exchange
+from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState
 from oocana_async.context.sync import SyncContext
 from oocana_async.errors import JobCancelledError, OocanaError, ScriptletError, StateError
 from oocana_async.executor.callee import Callee, ScriptletCallee
 from oocana_async.executor.capture.captured_text import CapturedText
 from oocana_async.executor.current_job import enter_job
+from oocana_async.executor.job_parts import JobOwner, context_parts
 from oocana_async.executor.loading.calling import Call, check_result, settle
 from oocana_async.executor.loading.tracebacks import exit_error, format_exception
-from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.scope import ExecutorSession
 from oocana_async.executor.threads.loop_job import LoopJob
 from oocana_async.executor.threads.workers import Work
-from oocana_async.handles.bin_files import BinFiles
-from oocana_async.handles.frame_cache import FrameCache, cache_directory
-from oocana_async.handles.input_values import resolve_inputs
-from oocana_async.handles.output_values import OutputPlace, prepare_output
-from oocana_async.handles.redaction import Redactor
-from oocana_async.handles.secrets import SecretsFile
-from oocana_async.handles.var_store import VarStore
 from oocana_async.wire.envelope import Delivery
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
 from oocana_async.wire.messages.session import BlockFinished
 from oocana_async.wire.messages.shared import StackFrame
 
-__all__ = ["JobOwner", "JobRun", "RunState"]
+__all__ = ["JobRun", "RunState"]
 
 logger = logging.getLogger(__name__)
-
-
-class JobOwner(Protocol):
-    """What a job run gets from its executor."""
-
-    session: ExecutorSession
-    runtime: Runtime
-    clock: Clock
-    secrets: SecretsFile
-    redactor: Redactor
-    bins: BinFiles
-    heal_children: bool
-    loop_calls: LoopCalls
-
-    @property
-    def channel(self) -> JobPort:
-        """Where messages go."""
-
-    @property
-    def sender(self) -> Flusher:
-        """What tells when they have been delivered."""
-
-    @property
-    def exchange(self) -> Exchange:
-        """Where answers come from."""
-
-    def surroundings(self, identifier: str | None) -> tuple[Surroundings, VarStore]:
-        """Return directories and objects of the scope of a job."""
 
 
 class RunState(enum.Enum):
@@ -318,7 +275,7 @@ class JobRun:
             call = self._load(key)
             if call.is_async:
                 return call
-            context = SyncContext(self._parts(inputs))
+            context = SyncContext(context_parts(self._owner, self.payload, self._messenger, inputs))
             result = call(context.inputs, context)
             if asyncio.iscoroutine(result) or hasattr(result, "__await__"):
                 result = asyncio.run(settle(result))
@@ -334,7 +291,7 @@ class JobRun:
                 call = self._load(key)
                 if not call.is_async:
                     return False
-            context: Context | SyncContext = Context(self._parts(inputs))
+            context: Context | SyncContext = Context(context_parts(self._owner, self.payload, self._messenger, inputs))
             result = await settle(call(context.inputs, context))
             self._conclude(result, context)
             if result is KEEP_ALIVE:
@@ -424,56 +381,4 @@ class JobRun:
             owner.clock,
             redactor=owner.redactor,
             blocking=owner.runtime.workers.yielding,
-        )
-
-    def _parts(self, inputs: BlockInputs) -> ContextParts:
-        surroundings, store = self._owner.surroundings(self.payload.identifier)
-        outputs_def = self.payload.outputs or {}
-        messenger = self._messenger
-        place = self._place(messenger, surroundings, store)
-        undeclared = self._owner.session.undeclared
-
-        def encode_output(handle: str, value: Any) -> bytes | None:
-            definition: Mapping[str, Any] | None = outputs_def.get(handle)
-            if definition is None and undeclared is not None:
-                definition = undeclared(handle, value)
-            return prepare_output(handle, value, definition, place)
-
-        return ContextParts(
-            messenger=messenger,
-            inputs=self._resolve(inputs, surroundings, store),
-            inputs_def=inputs.inputs_def or {},
-            outputs_def=outputs_def,
-            surroundings=surroundings,
-            encoder=encode_output,
-            exchange=self._owner.exchange,
-            declared=frozenset(outputs_def) if undeclared is None else EVERY_HANDLE,
-        )
-
-    def _place(self, messenger: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
-        cache = None
-        if surroundings.pkg_data_dir and len(messenger.identity.stacks) == 1:
-            frame = messenger.identity.stacks[0]
-            cache = FrameCache(surroundings.pkg_data_dir, flow=frame.flow, node_id=frame.node_id)
-        identity = messenger.identity
-        return OutputPlace(identity.session_id, identity.job_id, store, self._owner.bins, messenger.warn, cache)
-
-    def _resolve(self, inputs: BlockInputs, surroundings: Surroundings, store: VarStore) -> dict[str, Any]:
-        given = inputs.inputs
-        decoded = None if given is None else {handle: msgspec.json.decode(raw) for handle, raw in given.items()}
-        patches = None
-        if inputs.inputs_def_patch is not None:
-            patches = {
-                handle: [{"path": one.path, "schema": one.schema} for one in patch]
-                for handle, patch in inputs.inputs_def_patch.items()
-            }
-        return resolve_inputs(
-            decoded,
-            inputs_def=inputs.inputs_def,
-            patches=patches,
-            store=store,
-            secrets=self._owner.secrets,
-            warn=self._messenger.warn,
-            redactor=self._owner.redactor,
-            cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
         )
