@@ -221,6 +221,13 @@ async def test_report_carries_the_place_of_the_block(bench: Bench) -> None:
     assert (message["stacks"], message["block_path"]) == ([frame], "/w/tasks/resize/task.oo.yaml")
 
 
+async def test_secret_is_redacted_in_a_message_for_front_ends(bench: Bench) -> None:
+    bench.redactor.add("hunter2-long")
+    bench.context().send_message({"token": ["hunter2-long"]})
+    (message,) = await bench.messages("BlockMessage")
+    assert "hunter2-long" not in str(message)
+
+
 async def test_secrets_are_redacted_in_what_people_see_and_not_in_outputs(bench: Bench) -> None:
     bench.redactor.add("12345")
     context = bench.context()

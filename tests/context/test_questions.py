@@ -21,6 +21,7 @@ from oocana_async.errors import (
     RequestError,
     RequestTimeoutError,
     StateError,
+    TransportError,
 )
 from oocana_async.handles import CredentialInput
 from tests.context.bench import Bench, Child
@@ -311,6 +312,26 @@ async def test_thread_gets_callbacks_in_one_thread_before_the_end(bench: Bench) 
 
     await asyncio.to_thread(run)
     assert heard == [({"a": number}, "oocana-child") for number in range(3)]
+
+
+async def test_block_that_has_finished_starts_no_child(bench: Bench) -> None:
+    context = bench.context()
+    context.finish()
+    with pytest.raises(BlockExecuteException, match="the calling block has finished"):
+        await context.run_block("self::crop", inputs={}).finish()
+    assert await bench.messages("BlockRequest") == []
+
+
+async def test_child_that_cannot_be_sent_for_leaves_no_expectation_behind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise TransportError("gone")
+
+    monkeypatch.setattr(bench.exchange, "start_child", refuse)
+    with pytest.raises(TransportError, match="gone"):
+        bench.context().run_block("self::crop", inputs={})
+    assert len(bench.exchange.pending) == 0
 
 
 async def test_input_of_a_child_that_cannot_travel_is_refused(bench: Bench) -> None:

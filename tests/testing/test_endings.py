@@ -306,6 +306,19 @@ async def test_cancelling_an_async_block_runs_its_clean_up() -> None:
     assert record.last("cleaned") is True
 
 
+async def test_a_run_that_is_left_early_records_the_clean_up() -> None:
+    async def main(params: dict[str, Any], context: Context) -> None:
+        try:
+            await context.output("begun", True)
+            await asyncio.sleep(30)
+        finally:
+            context.output("cleaned", True)
+
+    async with start_scriptlet(main) as run:
+        await run.wait_for_output("begun")
+    assert run.record.last("cleaned") is True
+
+
 async def test_a_sync_block_notices_its_cancellation() -> None:
     def main(params: dict[str, Any], context: Context) -> None:
         context.output("begun", context.is_cancelled)

@@ -434,3 +434,26 @@ def test_module_of_a_package_that_changed_is_loaded_anew(loader: ScriptletLoader
     assert loader.load(directory=entry.parent).function() == 1
     write("pkg/common.py", "WHO = 22")
     assert loader.load(directory=entry.parent).function() == 22
+
+
+def test_module_from_outside_stays_when_a_file_of_its_name_is_made(
+    loader: ScriptletLoader, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("outside/known_outside.py", "WHERE = 'outside'")
+    monkeypatch.syspath_prepend(str(tmp_path / "outside"))
+    path = write("block/index.py", "def main():\n    import known_outside\n    return known_outside.WHERE")
+    main = loader.load(directory=path.parent).function
+    assert main() == "outside"
+    write("block/known_outside.py", "WHERE = 'beside'")
+    assert main() == "outside"
+    sys.modules.pop("known_outside", None)
+
+
+def test_version_before_a_broken_edit_is_used_again(loader: ScriptletLoader, write: Write) -> None:
+    path = write("index.py", "def main(): return 1")
+    good = loader.load(directory=path.parent)
+    write("index.py", "def main(: return")
+    with pytest.raises(ScriptletError):
+        loader.load(directory=path.parent)
+    write("index.py", "def main(): return 1")
+    assert loader.load(directory=path.parent).function is good.function

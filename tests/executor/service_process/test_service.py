@@ -390,3 +390,20 @@ async def test_environment_of_the_process_is_that_of_the_context(serve: Serve, m
             service.block_handler = lambda name, inputs, context: {"out": context.host_endpoint}
     """)
     assert await service.run("a") == {"result": {"out": os.environ["OO_HOST_ENDPOINT"]}}
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+async def test_main_that_returns_without_a_handler_is_warned_about(serve: Serve, engine: Engine, kind: str) -> None:
+    service = await serve(f"{kind} main(service): pass")
+    service.start("a")
+    (warning,) = await engine.until(lambda: [body for _, body in engine.seen if body.get("type") == "BlockWarning"])
+    assert "has returned, but no block_handler is ready" in warning["warning"]
+
+
+async def test_service_that_is_leaving_takes_no_job(serve: Serve, engine: Engine) -> None:
+    service = await serve(DICTIONARY)
+    service.service.leave("of the test")
+    service.start("add", {"n": 1})
+    engine.publish(service.topics.ping, {})
+    await engine.until(lambda: engine.of(service.topics.pong))  # it has read the job, which came before
+    assert engine.of("session/S") == []

@@ -27,5 +27,5 @@ async def executor(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     session = ExecutorSession("S", tmp_path)
     async with Runtime() as runtime, Executor(MemoryTransport(engine.bus), session, runtime) as one:
-        one.add_scope(ExecutorScope("I", None, "workspace", "", tmp_path))
+        one.add_scope(ExecutorScope("I", None, "workspace", str(tmp_path / "data"), tmp_path))
         yield one

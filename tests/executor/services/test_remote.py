@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -114,6 +115,24 @@ async def test_no_answer_starts_a_process(owner: Owner, engine: Engine, monkeypa
     assert len(engine.of("launched")) == 1
     assert owner.failed == [(job_id, f"Service {engine.directory} cannot be started: not in this test")]
     assert owner.service.state is ServiceState.IDLE
+
+
+async def test_own_process_that_comes_second_is_ended(
+    owner: Owner, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Mock(wait=asyncio.Event().wait, aclose=AsyncMock())
+
+    async def launch(plan: ServicePlan, instance: str, **_: object) -> Any:
+        engine.publish("launched", {"instance": instance})
+        return own
+
+    monkeypatch.setattr(remote, "launch", launch)
+    monkeypatch.setattr(remote, "FIND_WINDOW", 0.01)
+    owner.take()
+    await engine.until(lambda: engine.of("launched"))
+    engine.publish(f"{REPORT}prepare", {"instance": "faster"})
+    await engine.until(lambda: owner.runs("faster"))
+    own.terminate.assert_called_once_with()
 
 
 async def test_exit_report_sends_open_jobs_to_the_next_process(owner: Owner, engine: Engine) -> None:

@@ -163,3 +163,16 @@ async def test_service_says_what_its_main_said_when_that_failed(engine: Engine) 
     engine.write("def main(service):\n        raise OSError('port in use')")
     for _ in range(2):
         assert (await engine.end_of(start(engine, "a")))["error"].endswith("OSError: port in use")
+
+
+@pytest.mark.usefixtures("executor")
+async def test_service_finds_the_data_directory_of_its_package_in_its_environment(
+    engine: Engine, tmp_path: Path
+) -> None:
+    engine.write("""
+        import os
+
+        def main(service):
+            service.block_handler = lambda name, inputs, context: {"out": os.environ["OOCANA_PKG_DIR"]}
+    """)
+    assert await engine.end_of(start(engine, "a")) == {"result": {"out": str(tmp_path / "data")}}

@@ -199,6 +199,48 @@ async def test_job_that_holds_a_loop_is_named_with_its_place() -> None:
     assert await loops.aclose() == []
 
 
+async def test_job_that_holds_a_loop_is_named_once() -> None:
+    held, gate, both = list[str](), threading.Event(), asyncio.Event()
+
+    def note(report: HeldLoop) -> None:
+        held.append(report.job_id)
+        if report.job_id == "second":
+            both.set()
+
+    async def block() -> None:
+        started.set()
+        gate.wait(10)
+
+    loops, tasks = BlockLoops(max_threads=2, held_after=0.05, on_held=note), []
+    for name in ("first", "second"):
+        started = threading.Event()
+        tasks.append(start(loops, block, name))
+        await until(started)
+        if name == "first":
+            tasks += [start(loops, here, "quick")]
+            await tasks[-1]
+    tasks += [start(loops, here, f"waiter-{number}") for number in range(4)]
+    await asyncio.wait_for(both.wait(), 10)  # the second was looked at after the first, which was looked at again
+    both.clear()
+    tasks.append(start(loops, here, "late"))
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert sorted(held) == ["first", "second"]
+    assert await loops.aclose() == []
+
+
+async def test_threads_of_run_in_executor_end_with_the_loops() -> None:
+    loops = BlockLoops(max_threads=1)
+
+    async def main() -> threading.Thread:
+        return await asyncio.to_thread(threading.current_thread)
+
+    thread = await start(loops, main)
+    assert await loops.aclose() == []
+    await asyncio.to_thread(thread.join, 5)
+    assert not thread.is_alive()
+
+
 async def test_exit_in_child_task_ends_its_job_alone(loops: BlockLoops) -> None:
     started, gate = asyncio.Event(), asyncio.Event()
     home = asyncio.get_running_loop()
