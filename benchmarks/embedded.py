@@ -1,11 +1,13 @@
-"""Cost of a block in the embedded engine, beside dask.distributed and Prefect running the same functions in one run.
+"""Cost of a block in the embedded engine, beside other schedulers running the same functions in one run.
 
     python benchmarks/embedded.py             all of it, some minutes; installs the opponents into .benchmarks-venv
     python benchmarks/embedded.py --smoke     a few seconds, no opponents; exit code 1 if a value is missing
 
+The opponents are LangGraph (`ainvoke`, and `Send` for the fan), Hamilton's async driver, dask.distributed and Prefect.
 Each round measures every case on every side once, so that what else the machine does hits all of them alike; ratios are
-taken within a round. A run of ours counts from `run_flow` to its result, so the start of a session is in it. Processor
-time (cpu) is that of the whole process, without the server that Prefect starts beside itself.
+taken within a round. Running and loading are measured apart: all sides run what they have loaded, built or compiled
+before. A run of ours counts from `run_flow` to its result, so the start of a session is in it. Processor time (cpu) is
+that of the whole process, without the server that Prefect starts beside itself.
 """
 
 from __future__ import annotations
@@ -34,25 +36,48 @@ from oocana_async.engine.target import LoadedTarget, load_target
 KINDS = ("async", "sync")
 OURS = "oocana_async"
 CONCURRENCY = 16
-LOAD_NODES, LOAD_SECONDS = 10_000, 2.0
+
+
+class Opponent(NamedTuple):
+    """What an opponent needs: an environment, what must be importable there, and what to install otherwise."""
+
+    script: str
+    environment: str
+    modules: tuple[str, ...]
+    packages: tuple[str, ...]
+
 
 OPPONENTS = {
-    "dask": ("_rival_dask.py", ("distributed",), ("distributed",)),
-    # FastAPI 0.150 and later have lost a keyword that Prefect 3.8 uses.
-    "prefect": ("_rival_prefect.py", ("prefect", "prefect.server.api.server"), ("prefect>=3", "fastapi<0.150")),
+    "langgraph": Opponent("_rival_langgraph.py", "langgraph", ("langgraph.graph",), ("langgraph>=1,<2",)),
+    "hamilton": Opponent("_rival_hamilton.py", "hamilton", ("hamilton.async_driver",), ("sf-hamilton",)),
+    "dask": Opponent("_rival_dask.py", "schedulers", ("distributed",), ("distributed",)),
+    "prefect": Opponent(
+        "_rival_prefect.py",
+        "schedulers",
+        ("prefect", "prefect.server.api.server"),
+        # FastAPI 0.150 and later have lost a keyword that Prefect 3.8 uses.
+        ("prefect>=3", "fastapi<0.150"),
+    ),
 }
 QUIET = {
     "DO_NOT_TRACK": "1",
+    "HAMILTON_TELEMETRY_ENABLED": "false",
+    "LANGSMITH_TRACING": "false",
     "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
 }
+CHAIN, FAN, ROW, LOAD = "chain", "independent values into one node", "independent nodes", "loading"
+LANGGRAPH, HAMILTON = "LangGraph", "Hamilton, async driver"
 GOALS = {
-    ("chain", "dask, awaited one by one"): 10,
-    ("chain", "Prefect"): 50,
-    ("independent values into one node", "dask, map"): 3,
+    (CHAIN, LANGGRAPH): 1.5,
+    (CHAIN, "dask, awaited one by one"): 10,
+    (CHAIN, "Prefect"): 50,
+    (FAN, LANGGRAPH): 2,
+    (FAN, "dask, map"): 3,
 }
+"""How many times faster than an opponent we want to be, by case and side."""
 
 
 class CheckError(Exception):
@@ -65,15 +90,15 @@ class Sizes:
 
     rounds: int = 3
     chain: int = 1_000
-    fan: int = 5_000
+    fan: int = 1_200
     dask_chain: int = 100
     prefect: int = 30
     flat: Sequence[int] = (100, 1_000, 10_000)
-    load: int = LOAD_NODES
+    load: Sequence[int] = (300, 10_000)
     values: int = 100_000
 
 
-SMOKE = Sizes(rounds=1, chain=50, fan=200, flat=(50, 200), load=500, values=2_000)
+SMOKE = Sizes(rounds=1, chain=50, fan=200, flat=(50, 200), load=(50, 500), values=2_000)
 
 
 class Cost(NamedTuple):
@@ -95,7 +120,7 @@ class Figures:
         self.rounds.setdefault((case, side), []).append(one)
 
     def show(self) -> None:
-        """Print all sides of all cases."""
+        """Print all sides of all cases, in milliseconds per block or node."""
         for case in dict.fromkeys(case for case, _ in self.rounds):
             print(f"\n{case}")
             for side in [side for one, side in self.rounds if one == case]:
@@ -103,13 +128,14 @@ class Figures:
 
     def _show(self, case: str, side: str) -> None:
         costs, ours = self.rounds[case, side], self.rounds[case, OURS]
-        clock = [cost.seconds * 1000 for cost in costs]
-        cpu = statistics.median(cost.cpu * 1000 for cost in costs)
-        line = f"  {side:26} {_middle(clock, '8.3f')} ms/block, cpu {cpu:6.3f}"
+        clock, cpu = ([cost[index] * 1000 for cost in costs] for index in (0, 1))
+        line = f"  {side:26} {_middle(clock, '8.3f')} ms, cpu {_middle(cpu, '.3f')}"
         if side != OURS:
-            ratios = [cost.seconds / mine.seconds for cost, mine in zip(costs, ours, strict=True)]
-            goal = GOALS.get((case.rpartition(", ")[0], side))
-            line += f"   {_middle(ratios, '.1f')} x" + (f", to reach: {goal} x" if goal else "")
+            pairs = list(zip(costs, ours, strict=True))
+            ratios, by_cpu = ([other[index] / mine[index] for other, mine in pairs] for index in (0, 1))
+            goal = GOALS.get((case.partition(", ")[0], side))
+            line += f"   {_middle(ratios, '.2f')} x, by cpu {_middle(by_cpu, '.2f')} x"
+            line += f"; to reach: {goal:g} x" if goal else ""
         print(line, flush=True)
 
 
@@ -154,12 +180,12 @@ class Bench:
         _check(result.output("result") == n, f"the last of {n} nodes gave {result.output('result')}")
         return cost
 
-    def load_seconds(self, n: int) -> float:
-        """Load a chain and return the seconds."""
+    def load(self, n: int) -> Cost:
+        """Load a chain, files and all."""
         manifest = write_chain(self._at(f"load-{n}"), n, kind="async")
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         load_target(manifest)
-        return time.perf_counter() - start
+        return Cost(time.perf_counter() - start, time.process_time() - cpu)
 
     def _at(self, name: str) -> Path:
         return self._folder / "flows" / name
@@ -207,12 +233,17 @@ def measure(bench: Bench, sizes: Sizes, rivals: Mapping[str, Rival]) -> Figures:
         for kind in KINDS:
             _measure_chain(figures, bench, sizes, rivals, kind)
             _measure_fan(figures, bench, sizes, rivals, kind)
+        for n in sizes.load:
+            _measure_load(figures, bench, n, rivals)
     return figures
 
 
 def _measure_chain(figures: Figures, bench: Bench, sizes: Sizes, rivals: Mapping[str, Rival], kind: str) -> None:
-    case = f"chain, {kind}"
+    case = f"{CHAIN}, {kind}"
     figures.add(case, OURS, bench.chain(sizes.chain, kind), sizes.chain)
+    for name, side in (("langgraph", LANGGRAPH), ("hamilton", HAMILTON)):
+        if rival := rivals.get(name):
+            figures.add(case, side, _ask(rival, "chain", kind, sizes.chain), sizes.chain)
     if dask := rivals.get("dask"):
         n = sizes.dask_chain
         figures.add(case, "dask, awaited one by one", _ask(dask, "chain", kind, n), n)
@@ -222,14 +253,23 @@ def _measure_chain(figures: Figures, bench: Bench, sizes: Sizes, rivals: Mapping
 
 
 def _measure_fan(figures: Figures, bench: Bench, sizes: Sizes, rivals: Mapping[str, Rival], kind: str) -> None:
-    into_one, row = f"independent values into one node, {kind}", f"independent nodes, {kind}"
+    into_one, row = f"{FAN}, {kind}", f"{ROW}, {kind}"
     figures.add(into_one, OURS, bench.fan(sizes.fan, kind), sizes.fan)
     figures.add(row, OURS, bench.row(sizes.fan, kind), sizes.fan)
+    if langgraph := rivals.get("langgraph"):
+        figures.add(into_one, LANGGRAPH, _ask(langgraph, "fan", kind, sizes.fan), sizes.fan)
     for name, side, n in (("dask", "dask, map", sizes.fan), ("prefect", "Prefect, map", sizes.prefect)):
         if rival := rivals.get(name):
             cost = _ask(rival, "fan", kind, n)
             for case in (into_one, row):
                 figures.add(case, side, cost, n)
+
+
+def _measure_load(figures: Figures, bench: Bench, n: int, rivals: Mapping[str, Rival]) -> None:
+    case = f"{LOAD}, {n} nodes"
+    figures.add(case, OURS, bench.load(n), n)
+    if langgraph := rivals.get("langgraph"):
+        figures.add(case, "LangGraph, compile", _ask(langgraph, "load", "async", n), n)
 
 
 def _ask(rival: Rival, case: str, kind: str, n: int) -> Cost:
@@ -243,10 +283,10 @@ def opponents(python: str | None) -> Iterator[dict[str, Rival]]:
     """Start the opponents that can be had; say which cannot, and why."""
     with ExitStack() as stack:
         running = {}
-        for name, (script, modules, packages) in OPPONENTS.items():
+        for name, opponent in OPPONENTS.items():
             try:
-                interpreter = python or find_python("schedulers", modules, packages)
-                rival = stack.enter_context(Rival(name, interpreter, script, env=QUIET))
+                interpreter = python or find_python(opponent.environment, opponent.modules, opponent.packages)
+                rival = stack.enter_context(Rival(name, interpreter, opponent.script, env=QUIET))
                 rival.ask(case="chain", kind="sync", n=1)
                 running[name] = rival
             except RivalError as error:
@@ -283,13 +323,6 @@ def _mean_chain(bench: Bench, n: int) -> Cost:
 
 def _per_block(whole: Cost, start: Cost, n: int) -> Cost:
     return Cost((whole.seconds - start.seconds) / (n - 1), (whole.cpu - start.cpu) / (n - 1))
-
-
-def show_load(bench: Bench, sizes: Sizes) -> None:
-    """Print how long a large flow takes to load."""
-    runs = [bench.load_seconds(sizes.load) for _ in range(sizes.rounds)]
-    goal = f", to reach: below {LOAD_SECONDS:g} s" if sizes.load == LOAD_NODES else ""
-    print(f"\nload a flow of {sizes.load} nodes: {_middle(runs, '.2f')} s{goal}", flush=True)
 
 
 def show_pipeline(sizes: Sizes) -> None:
@@ -332,7 +365,6 @@ def run(given: argparse.Namespace) -> None:
             figures = measure(bench, sizes, rivals)
         figures.show()
         show_flatness(bench, sizes)
-        show_load(bench, sizes)
         show_pipeline(sizes)
 
 
@@ -342,7 +374,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--smoke", action="store_true", help="a few seconds, no opponents, checks only")
-    parser.add_argument("--opponents", metavar="PYTHON", help="interpreter that has distributed and prefect")
+    parser.add_argument("--opponents", metavar="PYTHON", help="interpreter that has all opponents")
     parser.add_argument("--rounds", type=int, default=Sizes.rounds, help="rounds of measurement (default: 3)")
     parser.add_argument("--values", type=int, default=Sizes.values, help="values through the pipeline")
     parser.add_argument("--pipeline", type=int, help=argparse.SUPPRESS)

@@ -118,7 +118,8 @@ class JobMessenger:
         self._at_end: dict[object, Callable[[], object]] = {}
         self._at_cancel: dict[object, Callable[[], object]] = {}
         self._has_warned_late = self._has_warned_full = False
-        self._progress: Throttle[float] = Throttle(self._send_progress, PROGRESS_INTERVAL, clock)
+        self._clock = clock
+        self._progress: Throttle[float] | None = None  # most jobs report none
         self._report_head: tuple[list[StackFrame], Any] = (list(identity.stacks), identity.block_path or UNSET)
 
     # -- state --------------------------------------------------------------------------------------------------
@@ -247,7 +248,15 @@ class JobMessenger:
 
     def progress(self, value: float) -> None:
         """Send progress, throttled; after the end it is dropped."""
-        self._progress.offer(value)
+        throttle = self._progress
+        if throttle is None:
+            with self._lock:
+                if self._state is JobState.FINISHED:
+                    return
+                if self._progress is None:
+                    self._progress = Throttle(self._send_progress, PROGRESS_INTERVAL, self._clock)
+                throttle = self._progress
+        throttle.offer(value)
 
     def late(self, what: str) -> None:
         """Note a call that came after the end: it is dropped, and the first one is warned about."""
@@ -309,7 +318,8 @@ class JobMessenger:
             self._move(JobState.FINISHED)
         # In this order: progress that is held back goes out in front of the end, while `is_running` still lets outputs
         # of other threads pass; the channel shuts that gate in the same step in which it takes the end.
-        self._progress.close()
+        if self._progress is not None:
+            self._progress.close()
         finished = Outgoing(self.topic, payload, Delivery.FINISH, self._session_id, self._job_id)
         self.channel.put_last(finished, self)
         with self._lock:

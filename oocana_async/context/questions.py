@@ -61,7 +61,11 @@ class QuestionMembers(ContextCore[R]):
     def __init__(self, parts: ContextParts) -> None:
         super().__init__(parts)
         self._exchange = parts.exchange
-        self.internal: InternalAPI[R] = InternalAPI(self)
+
+    @property
+    def internal(self) -> InternalAPI[R]:
+        """Members that the official SDK keeps apart."""
+        return InternalAPI(self)  # made when asked for: two objects that hold each other wait for the collector
 
     def query_block(self, block: str, *, deadline: float = REQUEST_DEADLINE) -> Reply[dict[str, Any]]:
         """Ask for the handles of a block.

@@ -40,9 +40,6 @@ __all__ = ["CANCELLED", "Session"]
 CANCELLED = "Cancelled"
 """Error of a session that was ended from outside."""
 
-_INTAKE = 4096
-"""Messages that may wait for the engine before those who send them wait."""
-
 
 class Session:
     """A run of one target; made by `open_session`.
@@ -56,8 +53,6 @@ class Session:
         self._options = options
         self._inputs = _encode_inputs(options.inputs or {})
         self._bus = Bus()
-        # Bound: `_INTAKE`, then executors wait; drained by the runner's pump; closed at the session's end.
-        self._intake = self._bus.subscribe(topics.session(self.session_id), limit=_INTAKE, overflow=Overflow.WAIT)
         self._record = RunRecord(options.keep)
         self._reporter: Reporter | None = None
         self._runner: SessionRunner | None = None
@@ -230,12 +225,13 @@ class Session:
         if self._cancelled:
             runner.close(SessionOutcome(CANCELLED))
             return
-        tasks.start_soon(f"messages of {self.session_id}", lambda: Intake(runner, self._bus, starter).run(self._intake))
+        intake = Intake(runner, self._bus, starter)
+        tasks.start_soon(f"messages of {self.session_id}", intake.run)
         self._launch(starter, loaded)
         try:
             await self._over.wait()
         finally:
-            self._intake.close()
+            intake.close()
             tasks.cancel_all()
 
     def _launch(self, starter: Starter, loaded: LoadedTarget) -> None:

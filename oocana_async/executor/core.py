@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from oocana_async.channel.bus import Bus
 from oocana_async.channel.channel import Channel
 from oocana_async.channel.clock import Clock, LoopClock
+from oocana_async.channel.futures import resolve
+from oocana_async.channel.loop_calls import LoopCalls
 from oocana_async.channel.sender import Sender
 from oocana_async.context.messenger import Surroundings
 from oocana_async.errors import TransportError
@@ -28,7 +30,7 @@ from oocana_async.handles.secrets import SecretsFile
 from oocana_async.handles.var_store import VarStore
 from oocana_async.transport.base import Subscription, Transport
 from oocana_async.wire import topics
-from oocana_async.wire.envelope import Delivery, Outgoing
+from oocana_async.wire.envelope import Delivery, Incoming, Outgoing
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
 from oocana_async.wire.messages.session import BlockReady, ExecutorReady
@@ -77,6 +79,7 @@ class Executor:
         self.bins = BinFiles(session.session_dir, session.session_id)
         self.heal_children = session.heal_children
         self.session_over = asyncio.Event()
+        self.loop_calls = LoopCalls.of_running_loop()
         self._transport = transport
         self.channel = channel or Channel()
         self.sender = Sender(self.channel, transport)
@@ -85,8 +88,11 @@ class Executor:
         self.exchange = Router(session.session_id, self, self.channel, self.clock, bus=bus)
         self._scopes: dict[str | None, tuple[ExecutorScope, Surroundings, VarStore]] = {}
         self._seen = RecentIds()
-        self._runs: dict[str, tuple[JobRun, asyncio.Task[None]]] = {}
+        self._runs: dict[str, JobRun] = {}
+        # One entry per `aclose` or `drain` that waits until no job is left; drained by the end of the last one.
+        self._waiters: list[asyncio.Future[None]] = []
         self._by_flow: dict[str, dict[str, JobRun]] = {}
+        self._stop_listening: Callable[[], object] | None = None
         self._subscription: Subscription | None = None
         self._reader: asyncio.Task[None] | None = None
         self._session_topic: SessionTopic | None = None
@@ -99,7 +105,10 @@ class Executor:
 
     async def __aenter__(self) -> Self:
         await self.sender.__aenter__()
-        self._subscription = await self._transport.subscribe(*self.filters)
+        self._stop_listening = self._transport.listen(self._hear, *self.filters)
+        if self._stop_listening is None:
+            self._subscription = await self._transport.subscribe(*self.filters)
+            self._reader = asyncio.create_task(self._read(self._subscription), name="oocana-executor-reader")
         if self.session.watch_session_topic:
             topic = topics.session(self.session.session_id)
             self._session_topic = SessionTopic(
@@ -109,7 +118,6 @@ class Executor:
                 bus=self._bus,
             )
             self.exchange.children.session_topic = self._session_topic
-        self._reader = asyncio.create_task(self._read(self._subscription), name="oocana-executor-reader")
         return self
 
     async def __aexit__(
@@ -149,17 +157,11 @@ class Executor:
         self._closing = True
         self.cancel_all("the executor is leaving")
         self.exchange.close("the executor is leaving")
-        tasks = [task for _, task in self._runs.values()]
-        if self._services is not None:
-            tasks.append(asyncio.create_task(self._services.aclose(deadline * 0.8), name="oocana-services-closing"))
-        if tasks:
-            _, stuck = await asyncio.wait(tasks, timeout=deadline)
-            for task in stuck:
-                task.cancel()
-            if stuck:
-                await asyncio.wait(stuck)
+        await self._leave_jobs(deadline)
         if self._session_topic is not None:
             await self._session_topic.aclose()
+        if self._stop_listening is not None:
+            self._stop_listening()
         if self._subscription is not None:
             await self._subscription.aclose()
         if self._reader is not None:
@@ -169,10 +171,32 @@ class Executor:
         await self.sender.aclose()
         self._paths.close()
 
+    async def _leave_jobs(self, deadline: float) -> None:
+        """Wait for jobs and services, all of them cancelled; after the deadline they are left to themselves."""
+        waiting: list[asyncio.Future[None]] = [self._no_runs()] if self._runs else []
+        if self._services is not None:
+            closing = self._services.aclose(deadline * 0.8)
+            waiting.append(asyncio.create_task(closing, name="oocana-services-closing"))
+        if not waiting:
+            return
+        _, stuck = await asyncio.wait(waiting, timeout=deadline)
+        for run in list(self._runs.values()):
+            run.abandon()
+        for one in stuck:
+            one.cancel()
+        if stuck:
+            await asyncio.wait(stuck)
+
+    def _no_runs(self) -> asyncio.Future[None]:
+        """Return a future for the end of the last job that runs now or is started before that."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
     async def drain(self) -> None:
         """Wait until no job is left and what they sent has been delivered; cancelling it changes nothing."""
-        while tasks := [task for _, task in self._runs.values()]:
-            await asyncio.wait(tasks)
+        while self._runs:
+            await self._no_runs()
         if self._services is not None:
             await self._services.drain()
         await self.sender.flush()
@@ -200,7 +224,7 @@ class Executor:
 
     def cancel_all(self, reason: str) -> None:
         """Cancel every job."""
-        for run, _ in list(self._runs.values()):
+        for run in list(self._runs.values()):
             run.cancel(reason)
         if self._services is not None:
             self._services.cancel_all(reason)
@@ -212,8 +236,8 @@ class Executor:
         if self._is_new(payload):
             self.start_run(JobRun(self, payload), Delivery.HANDSHAKE)
             return
-        entry = self._runs.get(payload.job_id)
-        if entry is not None and entry[0].state is RunState.WAITING:
+        run = self._runs.get(payload.job_id)
+        if run is not None and run.state is RunState.WAITING:
             self._send_ready(payload.job_id, Delivery.HANDSHAKE)
 
     def take_service_block(self, payload: ServiceBlockPayload) -> None:
@@ -235,11 +259,10 @@ class Executor:
             run: the job.
             ready: how BlockReady travels: the engine repeats its message only for tasks.
         """
-        task = asyncio.create_task(run.run(), name=f"oocana-job-{run.job_id}")
-        self._runs[run.job_id] = (run, task)
+        self._runs[run.job_id] = run
         for frame in run.stacks:
             self._by_flow.setdefault(frame.flow_job_id, {})[run.job_id] = run
-        task.add_done_callback(lambda _: self._forget(run))
+        run.start(self._forget)
         self._send_ready(run.job_id, ready)
 
     def _send_ready(self, job_id: str, delivery: Delivery) -> None:
@@ -252,24 +275,24 @@ class Executor:
 
     def take_inputs(self, inputs: BlockInputs) -> None:
         """Hand inputs to the job that waits for them."""
-        entry = self._runs.get(inputs.job_id)
-        if entry is None:
+        run = self._runs.get(inputs.job_id)
+        if run is None:
             return
         if _were_handed_out(inputs):
-            entry[0].withdraw()
+            run.withdraw()
         else:
-            entry[0].take_inputs(inputs)
+            run.take_inputs(inputs)
 
     def inputs_lost(self, job_id: str, text: str) -> None:
         """End a job whose inputs will not come."""
-        entry = self._runs.get(job_id)
-        if entry is not None:
-            entry[0].give_up_inputs(text)
+        run = self._runs.get(job_id)
+        if run is not None:
+            run.give_up_inputs(text)
 
     def warn(self, job_id: str, text: str) -> None:
         """Warn as a job; without one that runs, as any job, so that somebody sees it."""
         logger.warning("%s", text)
-        run, _ = self._runs.get(job_id) or next(iter(self._runs.values()), (None, None))
+        run = self._runs.get(job_id) or next(iter(self._runs.values()), None)
         if run is not None:
             run.warn(text)
 
@@ -282,9 +305,9 @@ class Executor:
 
     def job_timed_out(self, job_id: str) -> None:
         """Cancel a job that ran into its time-out."""
-        entry = self._runs.get(job_id)
-        if entry is not None:
-            entry[0].cancel("it ran into its time-out")
+        run = self._runs.get(job_id)
+        if run is not None:
+            run.cancel("it ran into its time-out")
 
     def session_ended(self) -> None:
         """Cancel everything; whoever runs the executor waits for `session_over` and leaves."""
@@ -302,6 +325,9 @@ class Executor:
         self._seen.add(payload.job_id)
         return True
 
+    def _hear(self, message: Incoming) -> None:
+        self.exchange.route(message.topic, message.payload)
+
     async def _read(self, subscription: Subscription) -> None:
         with contextlib.suppress(TransportError):  # whoever made the transport hears of it, too
             while batch := await subscription.receive_many():
@@ -315,6 +341,8 @@ class Executor:
                 jobs.pop(run.job_id, None)
                 if not jobs:
                     del self._by_flow[frame.flow_job_id]
+        while self._waiters and not self._runs:
+            resolve(self._waiters.pop())
 
     def _send(self, payload: bytes, delivery: Delivery, job_id: str) -> None:
         session_id = self.session.session_id

@@ -6,71 +6,32 @@ import asyncio
 import contextvars
 import enum
 import logging
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-import msgspec
-
-from oocana_async.channel.clock import Clock
-from oocana_async.channel.futures import resolve_from_anywhere
-from oocana_async.channel.port import Flusher, JobPort
-from oocana_async.context import Context, ContextParts
+from oocana_async.channel.futures import call_on
+from oocana_async.context import Context
 from oocana_async.context.facts import KEEP_ALIVE
-from oocana_async.context.members import EVERY_HANDLE
-from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState, Surroundings
-from oocana_async.context.requests import Exchange
+from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState
 from oocana_async.context.sync import SyncContext
-from oocana_async.errors import HandleError, JobCancelledError, OocanaError, ScriptletError, StateError
+from oocana_async.errors import JobCancelledError, OocanaError, ScriptletError, StateError
 from oocana_async.executor.callee import Callee, ScriptletCallee
 from oocana_async.executor.capture.captured_text import CapturedText
 from oocana_async.executor.current_job import enter_job
+from oocana_async.executor.job_parts import JobOwner, context_parts
 from oocana_async.executor.loading.calling import Call, check_result, settle
 from oocana_async.executor.loading.tracebacks import exit_error, format_exception
-from oocana_async.executor.runtime import Runtime
-from oocana_async.executor.scope import ExecutorSession
-from oocana_async.handles.bin_files import BinFiles
-from oocana_async.handles.frame_cache import FrameCache, cache_directory
-from oocana_async.handles.input_values import resolve_inputs
-from oocana_async.handles.output_values import OutputPlace, prepare_output
-from oocana_async.handles.redaction import Redactor
-from oocana_async.handles.secrets import SecretsFile
-from oocana_async.handles.var_store import VarStore
+from oocana_async.executor.threads.loop_job import LoopJob
+from oocana_async.executor.threads.workers import Work
 from oocana_async.wire.envelope import Delivery
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.dispatch import BlockInputs, BlockPayload, ServiceBlockPayload
 from oocana_async.wire.messages.session import BlockFinished
 from oocana_async.wire.messages.shared import StackFrame
 
-__all__ = ["JobOwner", "JobRun", "RunState"]
+__all__ = ["JobRun", "RunState"]
 
 logger = logging.getLogger(__name__)
-
-
-class JobOwner(Protocol):
-    """What a job run gets from its executor."""
-
-    session: ExecutorSession
-    runtime: Runtime
-    clock: Clock
-    secrets: SecretsFile
-    redactor: Redactor
-    bins: BinFiles
-    heal_children: bool
-
-    @property
-    def channel(self) -> JobPort:
-        """Where messages go."""
-
-    @property
-    def sender(self) -> Flusher:
-        """What tells when they have been delivered."""
-
-    @property
-    def exchange(self) -> Exchange:
-        """Where answers come from."""
-
-    def surroundings(self, identifier: str | None) -> tuple[Surroundings, VarStore]:
-        """Return directories and objects of the scope of a job."""
 
 
 class RunState(enum.Enum):
@@ -90,8 +51,12 @@ _MOVES = {
 }
 
 
+_NO_CONTEXT = contextvars.Context()
+"""Where nothing ever runs: stands in before a job begins and after its end."""
+
+
 class JobRun:
-    """One job. `run()` is a task on the I/O loop; the block's code runs on a block loop or in a worker thread.
+    """One job. Its life is on the I/O loop; the block's code runs on a block loop or in a worker thread.
 
     Whatever happens, exactly one BlockFinished is sent, unless another executor has the job.
 
@@ -109,15 +74,16 @@ class JobRun:
         self.stacks: list[StackFrame] = payload.stacks
         self._owner = owner
         self._state = RunState.WAITING
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._inputs: asyncio.Future[BlockInputs] = loop.create_future()
-        self._finished: asyncio.Future[None] | None = None  # made when the job is kept alive
+        self._loop = asyncio.get_running_loop()
+        self._awaits_inputs = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._gate: asyncio.Future[None] | None = None
+        self._on_ended: Callable[[JobRun], object] | None = None
         self._messenger = self._make_messenger(None)
         self._cancel_reason: str | None = None
         self._withdrawn = False
         self._output: CapturedText | None = None
-        self._waiting: asyncio.Future[Any] = self._inputs
+        self._context = _NO_CONTEXT
         if callee is None:
             assert isinstance(payload, BlockPayload)
             callee = ScriptletCallee(owner.runtime, payload)
@@ -135,22 +101,38 @@ class JobRun:
 
     # -- from the executor, on the I/O loop ---------------------------------------------------------------------
 
+    def start(self, ended: Callable[[JobRun], object]) -> None:
+        """Wait for the inputs from now on; `ended` is called once, on this loop, when all is over."""
+        self._on_ended = ended
+        deadline = self._owner.session.inputs_deadline
+        if deadline is not None:
+            text = f"no inputs came for job {self.job_id} within {deadline:g} s of BlockReady"
+            self._timer = self._loop.call_later(deadline, self.give_up_inputs, text)
+
     def take_inputs(self, inputs: BlockInputs) -> None:
-        """Take the inputs; the first ones count, later ones come from repeated messages."""
-        if not self._inputs.done():
-            self._inputs.set_result(inputs)
+        """Take the inputs and run; the first ones count, later ones come from repeated messages."""
+        if self._awaits_inputs:
+            self._stop_waiting()
+            gate = self._callee.gate()
+            if gate is None:
+                self._begin(inputs)
+            else:
+                self._gate = gate
+                gate.add_done_callback(lambda gate: self._pass_gate(gate, inputs))
 
     def give_up_inputs(self, error: str) -> None:
         """End the job because its inputs will not come."""
-        if not self._inputs.done():
-            self._inputs.set_exception(HandleError(error))
+        if self._awaits_inputs:
+            self._stop_waiting()
+            self._close(error)
 
     def withdraw(self) -> None:
         """Leave the job to another executor, which has its inputs: nothing is run here, and nothing is said."""
-        if not self._inputs.done():
+        if self._awaits_inputs:
+            self._stop_waiting()
             logger.warning("job %s is left to the executor that got its inputs", self.job_id)
             self._withdrawn = True
-            self._inputs.cancel()
+            self._close()
 
     def warn(self, warning: str) -> None:
         """Send a warning as the block."""
@@ -158,99 +140,127 @@ class JobRun:
 
     def cancel(self, reason: str) -> None:
         """Cancel the job; an async block gets CancelledError, a sync one sees `is_cancelled`."""
-        if self._cancel_reason is None:
-            self._cancel_reason = reason
-            self._messenger.cancel()
-            if not self._waiting.done():
-                self._waiting.cancel()
+        if self._cancel_reason is not None:
+            return
+        self._cancel_reason = reason
+        self._messenger.cancel()
+        if self._state is RunState.RUNNING:
             runtime = self._owner.runtime
             if not runtime.loops.cancel(self.job_id):
                 runtime.workers.cancel(self.job_id)
-            if self._state is RunState.KEPT_ALIVE:
-                self._end(error=self._cancel_text())
+        else:  # nothing of it runs
+            self._stop_waiting()
+            self._close(self._cancel_text())
 
-    async def run(self) -> None:
-        """Run the job to its end."""
+    def abandon(self) -> None:
+        """End a job whose code does not let go; whatever comes of it does not matter any more."""
+        self._close(self._cancel_text())
+
+    def _stop_waiting(self) -> None:
+        self._awaits_inputs = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._gate is not None:
+            self._gate.cancel()
+
+    def _pass_gate(self, gate: asyncio.Future[None], inputs: BlockInputs) -> None:
+        self._gate = None
+        if self._state is not RunState.WAITING:
+            return
+        error = None if gate.cancelled() else gate.exception()
+        if gate.cancelled() or error is not None:
+            self._close(self._cancel_text() if error is None else str(error))
+        else:
+            self._begin(inputs)
+
+    # -- its life, on the I/O loop ------------------------------------------------------------------------------
+    # Calls instead of a task: a task costs a turn of the loop at each of its steps, which is most of what a small block
+    # costs. Each step ends in exactly one of `submit`, `_close` and `_keep_alive`.
+
+    def _begin(self, inputs: BlockInputs) -> None:
+        self._move(RunState.RUNNING)
         try:
-            inputs = await self._wait_for_inputs()
-            if inputs is None:
-                return
-            self._move(RunState.RUNNING)
             if inputs.block_path is not None:
                 self._messenger = self._make_messenger(inputs)
             self._messenger.on_finished(self._leave)
-            await self._execute(inputs)
-            if self._messenger.state is JobState.RUNNING:
-                await self._keep_alive()
-        except asyncio.CancelledError:
-            self._end(error=self._cancel_text())
-            raise
-        except BaseException as error:
-            logger.exception("job %s ended by an error of the executor", self.job_id)
-            self._end(error=format_exception(error))
-        finally:
-            self._end(error="the block ended without a result")
-            if self._state is not RunState.ENDED:
-                self._move(RunState.ENDED)
+            self._context = contextvars.copy_context()
+            self._output = self._context.run(enter_job, self._messenger, tee=self._owner.runtime.tee)
+            if self._owner.runtime.known_async(self._callee.key):
+                self._call_on_loop(None, inputs)
+            else:
+                self._call_in_worker(inputs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job needs its end
+            self._fail_here(error)
 
-    async def _wait_for_inputs(self) -> BlockInputs | None:
-        deadline = self._owner.session.inputs_deadline
-        try:
-            inputs = await (self._inputs if deadline is None else asyncio.wait_for(self._inputs, deadline))
-            await self._pass_gate()
-            return inputs
-        except TimeoutError:
-            self._end(error=f"no inputs came for job {self.job_id} within {deadline:g} s of BlockReady")
-        except (HandleError, ScriptletError) as error:
-            self._end(error=str(error))
-        except asyncio.CancelledError:
-            if self._cancel_reason is None:
-                raise
-            self._end(error=self._cancel_text())
-        return None
-
-    async def _pass_gate(self) -> None:
-        gate = self._callee.gate()
-        if gate is not None:
-            self._waiting = gate
-            if self._cancel_reason is not None:
-                gate.cancel()
-            await gate
-
-    async def _execute(self, inputs: BlockInputs) -> None:
-        """Load the scriptlet where its kind is not known yet, then call it where its kind belongs."""
-        runtime = self._owner.runtime
+    def _call_in_worker(self, inputs: BlockInputs) -> None:
+        """Load the scriptlet where its kind is not known yet, and call it there if it is a `def`."""
         key = self._callee.key
-        block = contextvars.copy_context()
-        self._output = block.run(enter_job, self._messenger, tee=runtime.tee)
-        call: Call | None = None
-        if runtime.known_async(key):
-            done = await runtime.loops.run(
-                lambda: self._call_async(key, None, inputs), context=block, job_id=self.job_id
-            )
-            if done:
-                self._close_output()
-                return
-        call = await runtime.workers.run(lambda: self._load_or_call(key, inputs), context=block, job_id=self.job_id)
-        if call is not None and not self._end_if_cancelled():
-            await runtime.loops.run(lambda: self._call_async(key, call, inputs), context=block, job_id=self.job_id)
-            self._close_output()
 
-    async def _keep_alive(self) -> None:
-        """Wait for the end that a thread or task of the block will send."""
-        finished = self._finished = self._loop.create_future()  # before the look at the state: no end is missed
-        self._move(RunState.KEPT_ALIVE)
-        self._end_if_cancelled()
+        def returned(work: Work) -> None:
+            if work.error is not None:
+                self._fail_here(work.error)
+            elif work.result is None or self._end_if_cancelled():
+                self._settle()
+            else:
+                self._call_on_loop(work.result, inputs)
+
+        self._owner.runtime.workers.submit(
+            lambda: self._load_or_call(key, inputs), context=self._context, job_id=self.job_id, returned=returned
+        )
+
+    def _call_on_loop(self, call: Call | None, inputs: BlockInputs) -> None:
+        """Call an `async def` on a block loop."""
+        key = self._callee.key
+
+        def returned(job: LoopJob) -> None:
+            if job.error is not None:
+                self._fail_here(job.error)
+            elif job.result:
+                self._close_output()
+                self._settle()
+            else:  # the file has changed, and it no longer is one
+                self._call_in_worker(inputs)
+
+        self._owner.runtime.loops.submit(
+            lambda: self._call_async(key, call, inputs), context=self._context, job_id=self.job_id, returned=returned
+        )
+
+    def _fail_here(self, error: BaseException) -> None:
+        """End the job because its code was cancelled, or could not even be called."""
+        if isinstance(error, asyncio.CancelledError):
+            self._close(self._cancel_text())
+            return
+        logger.error("job %s ended by an error of the executor", self.job_id, exc_info=error)
+        self._close(format_exception(error))
+
+    def _settle(self) -> None:
+        """After the call: the job is over, or a thread or task of the block will end it."""
+        if self._state is not RunState.RUNNING:
+            return
         if self._messenger.state is JobState.RUNNING:
-            await finished
+            self._move(RunState.KEPT_ALIVE)  # before the second look: no end is missed
+            self._end_if_cancelled()
+        if self._messenger.state is not JobState.RUNNING:
+            self._close()
 
     def _leave(self) -> None:
         """Clean up after the end; in whichever thread has sent it."""
         self._close_output()
         self._owner.bins.forget_job(self.job_id)
         self._owner.runtime.close_figures(self.job_id)
-        if self._finished is not None:
-            resolve_from_anywhere(self._finished)
+        if self._state is RunState.KEPT_ALIVE:
+            call_on(self._loop, self._close)
+
+    def _close(self, error: str = "the block ended without a result") -> None:
+        """End the run, once; with the error if the block has sent no end itself."""
+        if self._state is RunState.ENDED:
+            return
+        if self._messenger.state is JobState.RUNNING:
+            self._end(error=error)
+        self._move(RunState.ENDED)
+        self._context = _NO_CONTEXT  # it knows the job: without this, both wait for the garbage collector
+        if self._on_ended is not None:
+            self._on_ended(self)
 
     # -- on the block's side: a worker thread or a block loop ---------------------------------------------------
 
@@ -265,7 +275,7 @@ class JobRun:
             call = self._load(key)
             if call.is_async:
                 return call
-            context = SyncContext(self._parts(inputs))
+            context = SyncContext(context_parts(self._owner, self.payload, self._messenger, inputs))
             result = call(context.inputs, context)
             if asyncio.iscoroutine(result) or hasattr(result, "__await__"):
                 result = asyncio.run(settle(result))
@@ -281,7 +291,7 @@ class JobRun:
                 call = self._load(key)
                 if not call.is_async:
                     return False
-            context: Context | SyncContext = Context(self._parts(inputs))
+            context: Context | SyncContext = Context(context_parts(self._owner, self.payload, self._messenger, inputs))
             result = await settle(call(context.inputs, context))
             self._conclude(result, context)
             if result is KEEP_ALIVE:
@@ -309,6 +319,7 @@ class JobRun:
             if values:
                 self._messenger.warn("the block returned a result after it had finished; the result is ignored.")
             return
+        self._owner.loop_calls.hold_until_end()  # one wake-up for the end of the block and that of its thread's work
         context.finish(result=values)
 
     def _fail(self, error: BaseException) -> None:
@@ -370,56 +381,4 @@ class JobRun:
             owner.clock,
             redactor=owner.redactor,
             blocking=owner.runtime.workers.yielding,
-        )
-
-    def _parts(self, inputs: BlockInputs) -> ContextParts:
-        surroundings, store = self._owner.surroundings(self.payload.identifier)
-        outputs_def = self.payload.outputs or {}
-        messenger = self._messenger
-        place = self._place(messenger, surroundings, store)
-        undeclared = self._owner.session.undeclared
-
-        def encode_output(handle: str, value: Any) -> bytes | None:
-            definition: Mapping[str, Any] | None = outputs_def.get(handle)
-            if definition is None and undeclared is not None:
-                definition = undeclared(handle, value)
-            return prepare_output(handle, value, definition, place)
-
-        return ContextParts(
-            messenger=messenger,
-            inputs=self._resolve(inputs, surroundings, store),
-            inputs_def=inputs.inputs_def or {},
-            outputs_def=outputs_def,
-            surroundings=surroundings,
-            encoder=encode_output,
-            exchange=self._owner.exchange,
-            declared=frozenset(outputs_def) if undeclared is None else EVERY_HANDLE,
-        )
-
-    def _place(self, messenger: JobMessenger, surroundings: Surroundings, store: VarStore) -> OutputPlace:
-        cache = None
-        if surroundings.pkg_data_dir and len(messenger.identity.stacks) == 1:
-            frame = messenger.identity.stacks[0]
-            cache = FrameCache(surroundings.pkg_data_dir, flow=frame.flow, node_id=frame.node_id)
-        identity = messenger.identity
-        return OutputPlace(identity.session_id, identity.job_id, store, self._owner.bins, messenger.warn, cache)
-
-    def _resolve(self, inputs: BlockInputs, surroundings: Surroundings, store: VarStore) -> dict[str, Any]:
-        given = inputs.inputs
-        decoded = None if given is None else {handle: msgspec.json.decode(raw) for handle, raw in given.items()}
-        patches = None
-        if inputs.inputs_def_patch is not None:
-            patches = {
-                handle: [{"path": one.path, "schema": one.schema} for one in patch]
-                for handle, patch in inputs.inputs_def_patch.items()
-            }
-        return resolve_inputs(
-            decoded,
-            inputs_def=inputs.inputs_def,
-            patches=patches,
-            store=store,
-            secrets=self._owner.secrets,
-            warn=self._messenger.warn,
-            redactor=self._owner.redactor,
-            cache_dir=cache_directory(surroundings.pkg_data_dir) if surroundings.pkg_data_dir else None,
         )

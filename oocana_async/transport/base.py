@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -73,6 +73,22 @@ class Transport(ABC):
             False when it was not taken; then it goes the ordinary way.
         """
         return False
+
+    def publish_many_nowait(self, batch: Sequence[Outgoing]) -> bool:
+        """Take a whole batch at once and in order, on the transport's loop, where that needs no waiting.
+
+        Returns:
+            False when nothing was taken; then it goes through `publish`.
+        """
+        return False
+
+    def listen(self, call: Callable[[Incoming], object], *filters: str) -> Callable[[], object] | None:
+        """Have a function called with each message, in the turn of the loop in which it is published.
+
+        Returns:
+            What ends it, may be called twice; None where messages come from outside and have to be read.
+        """
+        return None
 
     @abstractmethod
     async def subscribe(self, *filters: str) -> Subscription:

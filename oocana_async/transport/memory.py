@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-from oocana_async.channel.bus import Bus, BusSubscription, Overflow
+from oocana_async.channel.bus import Bus, BusListener, BusSubscription, Overflow
 from oocana_async.errors import ClosedError
 from oocana_async.transport.base import Subscription, Transport
 from oocana_async.wire.envelope import Incoming, Outgoing
@@ -51,6 +51,7 @@ class MemoryTransport(Transport):
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._subscriptions: list[MemorySubscription] = []
+        self._listeners: list[BusListener] = []
         self._published = 0
         self._closed = False
 
@@ -76,6 +77,25 @@ class MemoryTransport(Transport):
         self._published += 1
         return True
 
+    def publish_many_nowait(self, batch: Sequence[Outgoing]) -> bool:
+        """Put a batch on the bus at once, unless somebody wants to be waited for."""
+        if self._closed or not self._bus.publish_many_nowait(batch):
+            return False
+        self._published += len(batch)
+        return True
+
+    def listen(self, call: Callable[[Incoming], object], *filters: str) -> Callable[[], object]:
+        """Have a function called with each message in the turn in which it is put on the bus.
+
+        Raises:
+            ClosedError: The transport is closed.
+        """
+        if self._closed:
+            raise ClosedError("the memory transport is closed")
+        listener = self._bus.listen(call, *filters)
+        self._listeners.append(listener)
+        return listener.close
+
     async def subscribe(self, *filters: str) -> Subscription:
         """Subscribe to topic filters; in force at once.
 
@@ -96,6 +116,8 @@ class MemoryTransport(Transport):
         self._closed = True
         for subscription in self._subscriptions:
             await subscription.aclose()
+        for listener in self._listeners:
+            listener.close()
 
     def statistics(self) -> Mapping[str, Any]:
         """Return `published`, the number of messages put on the bus."""

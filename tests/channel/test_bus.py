@@ -163,3 +163,106 @@ async def test_closed_bus_takes_no_subscribers() -> None:
 def test_subscription_without_filter_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one topic filter"):
         Bus().subscribe()
+
+
+async def test_listener_is_called_in_the_turn_of_the_publisher() -> None:
+    bus, heard = Bus(), list[bytes]()
+    bus.listen(lambda message: heard.append(message.payload), "a")
+    bus.publish_nowait("a", b"1")
+    bus.publish_nowait("b", b"2")
+    assert heard == [b"1"]
+
+
+async def test_what_a_listener_publishes_comes_after_what_was_published_before() -> None:
+    bus, heard = Bus(), list[bytes]()
+    bus.listen(lambda message: bus.publish_nowait("b", b"answer to " + message.payload), "a")
+    bus.listen(lambda message: heard.append(message.payload), "#")
+    await bus.publish_many([BusMessage("a", b"1"), BusMessage("a", b"2")])
+    assert heard == [b"1", b"answer to 1", b"2", b"answer to 2"]
+
+
+async def test_long_conversation_is_no_recursion_and_leaves_others_their_turn() -> None:
+    bus, turns, over = Bus(), list[int](), asyncio.Event()
+
+    def answer(message: BusMessage) -> None:
+        count = int(message.payload)
+        if count == 5000:
+            over.set()
+        else:
+            bus.publish_nowait("b" if message.topic == "a" else "a", b"%d" % (count + 1))
+
+    bus.listen(answer, "a")
+    bus.listen(answer, "b")
+    asyncio.get_running_loop().call_soon(lambda: turns.append(not over.is_set()))
+    bus.publish_nowait("a", b"0")
+    await over.wait()
+    assert turns == [True]
+
+
+async def test_paused_listener_gets_all_in_order_when_it_goes_on() -> None:
+    bus, heard = Bus(), list[bytes]()
+    listener = bus.listen(lambda message: heard.append(message.payload), "a")
+    listener.pause()
+    for number in range(3):
+        bus.publish_nowait("a", b"%d" % number)
+    assert heard == []
+    assert listener.statistics() == (3, 3, 0)
+    listener.resume()
+    bus.publish_nowait("a", b"3")
+    assert heard == [b"0", b"1", b"2", b"3"]
+    assert listener.statistics() == (4, 0, 0)
+
+
+async def test_publisher_waits_for_a_paused_listener_at_its_limit() -> None:
+    bus, heard = Bus(), list[bytes]()
+    listener = bus.listen(lambda message: heard.append(message.payload), "a", limit=1)
+    listener.pause()
+    await bus.publish_many([BusMessage("a", b"1")])
+    assert not bus.publish_many_nowait([BusMessage("b", b""), BusMessage("a", b"2")])
+    publisher = asyncio.create_task(bus.publish_many([BusMessage("a", b"2")]), name="publisher")
+    await asyncio.sleep(0)
+    assert listener.statistics().waiting == 1
+    listener.resume()
+    await publisher
+    assert heard == [b"1", b"2"]
+
+
+async def test_batch_is_taken_at_once_when_nobody_has_to_be_waited_for() -> None:
+    bus = Bus()
+    subscription = bus.subscribe("#", overflow=Overflow.WAIT, limit=2)
+    assert bus.publish_many_nowait([BusMessage("a", b"1"), BusMessage("b", b"2")])
+    assert not bus.publish_many_nowait([BusMessage("a", b"3")])
+    assert payloads(subscription) == [b"1", b"2"]
+
+
+async def test_listener_that_fails_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    bus, heard = Bus(), list[bytes]()
+
+    def fail(message: BusMessage) -> None:
+        raise ZeroDivisionError
+
+    bus.listen(fail, "a")
+    bus.listen(lambda message: heard.append(message.payload), "a")
+    bus.publish_nowait("a", b"1")
+    bus.publish_nowait("a", b"2")
+    assert heard == [b"1", b"2"]
+    assert "a listener to a failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_closed_listener_hears_nothing_more_not_even_what_it_is_owed() -> None:
+    bus, heard = Bus(), list[bytes]()
+
+    def hear_once(message: BusMessage) -> None:
+        heard.append(message.payload)
+        listener.close()
+
+    def publish_two(message: BusMessage) -> None:
+        bus.publish_nowait("a", b"1")
+        bus.publish_nowait("a", b"2")
+
+    listener = bus.listen(hear_once, "a")
+    bus.listen(publish_two, "start")
+    bus.publish_nowait("start", b"")
+    assert heard == [b"1"]
+    listener.close()

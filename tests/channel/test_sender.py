@@ -394,3 +394,46 @@ async def test_sender_is_a_named_task_and_leaves_nothing_behind() -> None:
         assert "oocana-sender" in {task.get_name() for task in asyncio.all_tasks()}
     assert "oocana-sender" not in {task.get_name() for task in asyncio.all_tasks()}
     assert threading.active_count() == before
+
+
+class EagerTransport(GateTransport):
+    """Takes batches at once, unless it is told to refuse them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+
+    def publish_many_nowait(self, batch: Sequence[Outgoing]) -> bool:
+        if not self.refuses:
+            self.taken.extend(batch)
+        return not self.refuses
+
+
+async def test_outlet_that_can_take_it_gets_a_message_in_the_next_turn() -> None:
+    transport = EagerTransport()
+    async with draining(transport) as (channel, sender):
+        await asyncio.sleep(0)  # the sender has nothing to do
+        channel.append(message("a"))
+        await asyncio.sleep(0)
+        assert sent(transport) == ["a"]
+        channel.append(message("b"))
+        await sender.flush()
+        assert sent(transport) == ["a", "b"]
+        assert sender.statistics() == ("open", 2, 0)
+        assert channel.statistics().waiting_bytes == 0
+    assert transport.batches == []
+
+
+async def test_batch_that_is_refused_goes_out_before_what_comes_later() -> None:
+    transport = EagerTransport()
+    async with draining(transport) as (channel, sender):
+        await asyncio.sleep(0)  # the sender has nothing to do
+        transport.refuses = True
+        channel.append(message("a"))
+        await asyncio.sleep(0)
+        assert sent(transport) == []
+        transport.refuses = False
+        channel.append(message("b"))
+        await sender.flush()
+    assert sent(transport) == ["a", "b"]
+    assert channel.statistics().waiting_bytes == 0

@@ -59,6 +59,12 @@ class MarkedTransport(MemoryTransport):
         self.marked += [(json.loads(one.payload)["type"], one.delivery) for one in batch]
         await super().publish(batch)
 
+    def publish_many_nowait(self, batch: Sequence[Outgoing]) -> bool:
+        is_taken = super().publish_many_nowait(batch)
+        if is_taken:
+            self.marked += [(json.loads(one.payload)["type"], one.delivery) for one in batch]
+        return is_taken
+
 
 class Child:
     """A child block, played by the test."""

@@ -40,6 +40,7 @@ PROPERTIES = [
     "stacks",
     "block_path",
     "package_name",
+    "internal",
 ]
 
 METHODS = {

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from oocana_async.channel.bus import Bus, Overflow
+from oocana_async.channel.bus import Bus, BusMessage
 from oocana_async.engine.hosts.scopes import ExecutorHost, ExecutorStart
 from oocana_async.wire import topics
 from oocana_async.wire.messages import encode_message, session
@@ -98,8 +98,7 @@ class FakeHost:
         if not self.session_id:
             self.session_id = spec.session_id
             filters = (topics.run_block(), topics.run_service_block(), topics.inputs(spec.session_id, "+"))
-            self._subscription = self.bus.subscribe(*filters, overflow=Overflow.GROW)
-            self._tasks.append(asyncio.create_task(self._read(), name="fake executor"))
+            self.bus.listen(self._hear, *filters)
         ready = session.ExecutorReady(spec.session_id, "python", str(spec.package_path), spec.identifier)
         self.bus.publish_nowait(topics.session(spec.session_id), encode_message(ready))
 
@@ -109,16 +108,14 @@ class FakeHost:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    async def _read(self) -> None:
-        async for message in self._subscription:
-            topic, payload = message.topic, message.payload
-            if topic.startswith("executor/"):
-                self._take(msgspec.json.decode(payload))
-            else:
-                inputs = decode_block_inputs(payload)
-                job = self._waiting.pop(inputs.job_id)
-                job.inputs = {name: msgspec.json.decode(value) for name, value in (inputs.inputs or {}).items()}
-                self._run(job)
+    def _hear(self, message: BusMessage) -> None:
+        if message.topic.startswith("executor/"):
+            self._take(msgspec.json.decode(message.payload))
+            return
+        inputs = decode_block_inputs(message.payload)
+        job = self._waiting.pop(inputs.job_id)
+        job.inputs = {name: msgspec.json.decode(value) for name, value in (inputs.inputs or {}).items()}
+        self._run(job)
 
     def _take(self, payload: dict[str, Any]) -> None:
         job = FakeJob(self, payload)

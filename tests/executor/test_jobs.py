@@ -35,6 +35,10 @@ class SlowTransport(MemoryTransport):
         await self.gate.wait()
         await super().publish(batch)
 
+    def publish_many_nowait(self, batch: Sequence[Outgoing]) -> bool:
+        """Take nothing at once: it has to wait for the gate."""
+        return False
+
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:

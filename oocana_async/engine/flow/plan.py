@@ -132,6 +132,14 @@ class FlowPlan:
         self.total_weight = float(sum(plan.weight for plan in self.nodes.values()))
         self._handles: dict[str, list[str]] | None = None
 
+    @classmethod
+    def of(cls, graph: Graph) -> FlowPlan:
+        """Return the plan of a graph, made once and kept with it: a graph is often run many times."""
+        if not graph.prepared:
+            graph.prepared.append(cls(graph))
+        plan: FlowPlan = graph.prepared[0]
+        return plan
+
     def connected_outputs(self, node_id: str) -> list[str]:
         """Return the output handles of a node that lead somewhere."""
         if self._handles is None:

@@ -167,6 +167,7 @@ class Graph:
         has_slot: whether it contains slot nodes, filled or not.
         unfilled_slots: slot nodes without a provider in this use.
         injection: package name -> shell script, of the layer feature.
+        prepared: what the first run has made of the graph, for all further ones (`FlowPlan.of`).
         search: for references that running blocks send.
     """
 
@@ -185,3 +186,4 @@ class Graph:
     has_slot: bool = False
     unfilled_slots: frozenset[str] = frozenset()
     injection: Mapping[str, str] = field(default_factory=dict)
+    prepared: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)

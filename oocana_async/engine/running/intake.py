@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from anyio.lowlevel import checkpoint
 
-from oocana_async.channel.bus import Bus, BusSubscription
+from oocana_async.channel.bus import Bus
 from oocana_async.engine.running.block_requests import Requests
 from oocana_async.engine.running.jobs import Job
 from oocana_async.engine.running.runner import SessionRunner
 from oocana_async.engine.running.starting import Starter
 from oocana_async.wire import topics
+from oocana_async.wire.envelope import Message
 from oocana_async.wire.messages import encode_message, session
 from oocana_async.wire.messages.dispatch import BlockInputs
 from oocana_async.wire.messages.session import decode_session
@@ -23,16 +24,19 @@ __all__ = ["Intake"]
 
 logger = logging.getLogger(__name__)
 
-_SLICE = 256
-"""Messages that are handled before the loop gets its turn."""
+_LIMIT = 4096
+"""Messages that may wait for the engine before those who send them wait."""
 
 
 class Intake:
-    """The engine's ear on the session topic.
+    """The engine's ear on the session topic; from the moment when it is made, on the loop of the bus.
+
+    Messages are handled in the turn in which they are published. A report subscriber that wants to be waited for makes
+    the engine wait: messages are then held back, up to a limit beyond which producers wait, too.
 
     Args:
         runner: keeps the books.
-        bus: whose report subscribers may want to be waited for.
+        bus: where messages come from, and whose report subscribers may want to be waited for.
         starter: starts the children that blocks ask for.
     """
 
@@ -48,25 +52,39 @@ class Intake:
             session.BlockError: self._on_error,
             **Requests(runner, starter).handlers,
         }
+        self._failure: Exception | None = None
+        self._attention = asyncio.Event()
+        # Bound: `_LIMIT`, then executors wait; closed by `close()`.
+        self._listener = bus.listen(self._take, topics.session(runner.session_id), limit=_LIMIT)
 
-    async def run(self, subscription: BusSubscription) -> None:
-        """Handle messages until the session is over.
+    async def run(self) -> None:
+        """Wait for slow report subscribers whenever there are some; never returns.
 
-        The subscription makes producers wait while it is full, so back pressure ends here. A report subscriber that
-        wants to be waited for makes the engine wait.
+        Raises:
+            Exception: What went wrong in the engine while it handled a message.
         """
-        runner, handled = self._runner, 0
-        while runner.outcome is None:
-            batch = await subscription.receive_many()
-            if not batch:
-                return
-            for message in batch:
-                self.handle(message.payload)
-                handled += 1
-                if handled % _SLICE == 0:
-                    await self._bus.wait_for_room(topics.REPORT)
-                    await checkpoint()
+        while True:
+            await self._attention.wait()
+            self._attention.clear()
+            if self._failure is not None:
+                raise self._failure
             await self._bus.wait_for_room(topics.REPORT)
+            self._listener.resume()
+
+    def close(self) -> None:
+        """Take no more messages; may be called twice."""
+        self._listener.close()
+
+    def _take(self, message: Message) -> None:
+        try:
+            self.handle(message.payload)
+        except Exception as error:  # noqa: BLE001 - `run` tells the session, which ends with it
+            self._failure = error
+            self._listener.pause()
+            self._attention.set()
+        if not self._bus.has_room(topics.REPORT):
+            self._listener.pause()
+            self._attention.set()
 
     def handle(self, payload: bytes) -> None:
         """Take one message; a bad one is logged and skipped, one for an unknown job is ignored."""

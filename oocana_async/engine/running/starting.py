@@ -47,7 +47,6 @@ class Starter:
     def __init__(self, runner: SessionRunner, *, env: Mapping[str, str]) -> None:
         self.runner = runner
         self._env = env
-        self._plans: dict[int, FlowPlan] = {}
         self._kinds: dict[type[Any], Callable[[FlowRun, Job, NodePlan], None]] = {
             TaskBlock: self._start_task,
             SubflowBlock: self._start_subflow,
@@ -58,11 +57,8 @@ class Starter:
         runner.connect(self.start_node)
 
     def plan(self, graph: Graph) -> FlowPlan:
-        """Return the plan of a graph, made once."""
-        plan = self._plans.get(id(graph))
-        if plan is None:
-            plan = self._plans[id(graph)] = FlowPlan(graph)
-        return plan
+        """Return the plan of a graph."""
+        return FlowPlan.of(graph)
 
     def start_node(self, flow: FlowRun, action: StartJob) -> None:
         """Start the run of a node, unless its flow has dropped it meanwhile."""

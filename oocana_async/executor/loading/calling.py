@@ -16,6 +16,8 @@ from oocana_async.errors import ScriptletError
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _CONTEXT_TEXT = re.compile(r"(?<!\w)(Sync)?Context(?!\w)")
 _UNIONS = (typing.Union, types.UnionType)
+_NEVER_AWAITABLE = frozenset((type(None), dict, list, str, int, float, bool))
+"""Types of most results, which need not be asked: asking an abstract class is dear."""
 
 
 class Call:
@@ -36,6 +38,8 @@ class Call:
 
     def __call__(self, inputs: object, context: object) -> Any:
         """Call the function with what it asks for; returns what it returns, a coroutine if it is async."""
+        if self.positional == ("inputs", "context") and not self.keywords:  # by far the most
+            return self.function(inputs, context)
         values = {"inputs": inputs, "context": context}
         return self.function(
             *(values[role] for role in self.positional), **{name: values[role] for name, role in self.keywords.items()}
@@ -137,7 +141,7 @@ def _method_behind(function: Callable[..., Any]) -> Any:
 
 async def settle(value: Any) -> Any:
     """Await what a block's function returned until it is no awaitable: a coroutine from a plain function, a send."""
-    while inspect.isawaitable(value):
+    while type(value) not in _NEVER_AWAITABLE and inspect.isawaitable(value):
         value = await value
     return value
 
@@ -158,7 +162,7 @@ def check_result(value: Any, *, keep_alive: object) -> dict[str, Any] | None:
         _withdraw(value)
         raise ScriptletError(f"return object needs to be a dictionary, but get type: {type(value)}")
     for handle, item in value.items():
-        if inspect.isawaitable(item):
+        if type(item) not in _NEVER_AWAITABLE and inspect.isawaitable(item):
             for one in value.values():
                 _withdraw(one)
             raise ScriptletError(_forgotten(handle, item))

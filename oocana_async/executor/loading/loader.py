@@ -43,6 +43,7 @@ class ScriptletLoader:
     def __init__(self) -> None:
         self._registry = ModuleRegistry()
         self._sources: dict[tuple[str, str], Source] = {}
+        self._known: dict[tuple[Source, str], tuple[ModuleType, Scriptlet]] = {}
 
     def __enter__(self) -> Self:
         """Install the import rules of scriptlets."""
@@ -74,13 +75,18 @@ class ScriptletLoader:
         """
         source = self._locate(entry, directory)
         module = self._import(source)
+        known = self._known.get((source, function))
+        if known is not None and known[0] is module and known[1].function is getattr(module, function, None):
+            return known[1]
         try:
             found = getattr(module, function)
         except AttributeError:
             raise ScriptletError(f"function {function} not found in {entry}") from None
         if not callable(found):
             raise ScriptletError(f"{function} is not a function in {entry}")
-        return Scriptlet(found, Path(source.path), module.__name__)
+        scriptlet = Scriptlet(found, Path(source.path), module.__name__)
+        self._known[source, function] = module, scriptlet
+        return scriptlet
 
     def add_package(self, directory: Path | str) -> None:
         """Let scriptlets below a directory import what lies in it without meeting what lies in other packages."""

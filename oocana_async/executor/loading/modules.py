@@ -258,6 +258,8 @@ def is_front_of_name(text: str) -> bool:
 
 def is_fresh(record: ScriptletModule) -> bool:
     """Whether neither the module's file nor that of anything it imported from beside it has changed."""
+    if not (record.parts or record.bound):  # it has imported nothing: the usual case, once per job
+        return record.state is not _State.READY or _same_file(record)
     seen: set[int] = set()
     todo = [record]
     while todo:
@@ -277,7 +279,7 @@ def _same_file(record: ScriptletModule) -> bool:
     if stamp is None:
         return True
     try:
-        status = record.file.stat()
+        status = os.stat(record.source.path)  # noqa: PTH116 - once per job, and a Path costs as much again
         if (status.st_mtime_ns, status.st_size) == (stamp.mtime_ns, stamp.size):
             return True
         _, now = read_stamped(record.source.path)

@@ -97,7 +97,7 @@ class ServiceJobs(Executor):
 
     def warn_all(self, text: str) -> None:
         """Warn as each of the running jobs."""
-        for run, _ in list(self._runs.values()):
+        for run in list(self._runs.values()):
             run.warn(text)
 
     def session_ended(self) -> None:

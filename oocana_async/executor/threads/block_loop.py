@@ -34,6 +34,7 @@ class _StampedSelector(_Selector):
     def __init__(self, owner: BlockLoop) -> None:
         super().__init__()
         self._owner = owner
+        self._files = self.get_map()
         # One token per wake-up; drained after each wait; dies with the loop.
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.is_polling = False
@@ -44,19 +45,33 @@ class _StampedSelector(_Selector):
         return self.is_polling
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for events; take over a job that is stranded elsewhere before going to sleep."""
-        self._owner.busy_since = None
-        if self._owner.take_stranded():
+        """Wait for events, and start the jobs that have come; take over a stranded one before going to sleep.
+
+        Jobs are started here and not by a call on the loop, because here they still run in this turn of it.
+        """
+        events = self._wait(timeout)
+        if self._owner.is_called:
+            self._owner.start_all()
+        return events
+
+    def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        owner, tokens = self._owner, self._tokens
+        has_files = len(self._files) > 1  # more than the loop's own wake-up socket
+        if timeout == 0 and not (has_files or owner.stranded):  # there is work already, and nothing else can come
+            owner.busy_since = time.monotonic()
+            return []
+        owner.busy_since = None
+        if owner.stranded and owner.take_stranded():
             timeout = 0
         try:
-            if timeout is None and len(self.get_map()) <= 1:  # nothing but the loop's own wake-up socket
-                self._tokens.get()
+            if timeout is None and not has_files:
+                tokens.get()
                 return []
             return self._poll(timeout)
         finally:
-            while not self._tokens.empty():
-                self._tokens.get_nowait()
-            self._owner.busy_since = time.monotonic()
+            while not tokens.empty():
+                tokens.get_nowait()
+            owner.busy_since = time.monotonic()
 
     def _poll(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         self.is_polling = True  # first: whoever wakes from here on also writes to the socket
@@ -77,6 +92,10 @@ class _TokenLoop(asyncio.SelectorEventLoop):
         if self._tokens.wake():
             super()._write_to_self()  # type: ignore[misc]  # how asyncio itself wakes a loop from other threads
 
+    def wake_nowait(self) -> None:
+        """Make the loop pass its selector; from any thread."""
+        self._write_to_self()
+
 
 class BlockLoop:
     """A thread with an event loop. It survives `sys.exit()` in a task and `loop.stop()`.
@@ -87,6 +106,8 @@ class BlockLoop:
         busy_since: `time.monotonic()` when the selector was left, None inside it.
         held_reported: the value of `busy_since` that was complained about.
         inbox: jobs that are assigned but not started; the I/O loop may take them back.
+        is_called: whether the loop was woken for its inbox and has not looked yet.
+        stranded: jobs that wait for any loop.
     """
 
     def __init__(
@@ -104,11 +125,11 @@ class BlockLoop:
         self.assigned = self.ended = self.taken = 0
         self.inbox: deque[LoopJob] = deque()
         self.running: set[LoopJob] = set()
-        self._stranded = stranded
+        self.stranded = stranded
         self._ended = ended
         self._leftovers_of = leftovers_of
         self._left = left
-        self._awake = False
+        self.is_called = False
         self._closing = False
         self.loop = _TokenLoop(_StampedSelector(self))
         self.loop.set_task_factory(make_task)
@@ -135,13 +156,13 @@ class BlockLoop:
         """Have a job started; called on the I/O loop."""
         self.assigned += 1
         self.inbox.append(job)
-        if not self._awake:
-            self._awake = True
-            self.loop.call_soon_threadsafe(self._start_all)
+        if not self.is_called:
+            self.is_called = True
+            self.loop.wake_nowait()
 
     def wake_nowait(self) -> None:
         """Make the loop pass its selector, where it looks for stranded jobs."""
-        self.loop.call_soon_threadsafe(_nothing)
+        self.loop.wake_nowait()
 
     def cancel_nowait(self, job: LoopJob) -> None:
         """Cancel a started job."""
@@ -156,9 +177,9 @@ class BlockLoop:
 
     def take_stranded(self) -> bool:
         """Start one job that waits for any loop; on this loop's thread."""
-        while self._stranded:
+        while self.stranded:
             try:
-                job = self._stranded.popleft()
+                job = self.stranded.popleft()
             except IndexError:  # another loop was faster
                 return False
             if self._start(job):
@@ -166,8 +187,9 @@ class BlockLoop:
                 return True
         return False
 
-    def _start_all(self) -> None:
-        self._awake = False  # first: a job that is appended from here on wakes again
+    def start_all(self) -> None:
+        """Start the jobs that wait in the inbox; on this loop's thread."""
+        self.is_called = False  # first: a job that is appended from here on wakes again
         while self.inbox:
             try:
                 job = self.inbox.popleft()
@@ -217,7 +239,3 @@ class BlockLoop:
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
         self.loop.close()
-
-
-def _nothing() -> None:
-    """Do nothing; being called is what counts."""

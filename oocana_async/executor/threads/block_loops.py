@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, NamedTuple, TypeVar
 
+from oocana_async.channel.futures import resolve
+from oocana_async.channel.loop_calls import LoopCalls
 from oocana_async.errors import ClosedError
 from oocana_async.executor.threads.block_loop import RESPONSIVE, BlockLoop
 from oocana_async.executor.threads.code_location import CodeLocation, location_of_thread
-from oocana_async.executor.threads.io_loop_calls import IoLoopCalls
 from oocana_async.executor.threads.loop_job import LeftoverTasks, LoopJob, find_owner
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ class BlockLoops:
         self._where: dict[LoopJob, BlockLoop] = {}
         # Unbounded: one entry per job that no loop can start. Drained by the first loops that reach their selector.
         self._stranded: deque[LoopJob] = deque()
-        self._io_loop = IoLoopCalls()
+        self._loop_calls: LoopCalls | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._left: dict[BlockLoop, asyncio.Future[None]] = {}
         self._closed = False
@@ -112,24 +113,38 @@ class BlockLoops:
             asyncio.CancelledError: the job was cancelled.
             BaseException: whatever the coroutine raises, `SystemExit` too, which it also raises if a task of it does.
         """
-        if self._closed:
-            raise ClosedError("the block loops are closed and take no more jobs")
-        returned = self._io_loop.bind().create_future()
-        job = LoopJob(factory, context, job_id, returned)
-        self._jobs[job_id] = job
-        self._assign(job)
+        returned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        job = self.submit(factory, context=context, job_id=job_id, returned=lambda _: resolve(returned))
         try:
             await returned
         except asyncio.CancelledError:
             self._cancel(job)
+            self._forget(job)
             raise
-        finally:
-            if self._jobs.get(job_id) is job:
-                del self._jobs[job_id]
         if job.error is not None:
             raise job.error
         result: T = job.result
         return result
+
+    def submit(
+        self,
+        factory: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        context: Context,
+        job_id: str,
+        returned: Callable[[LoopJob], object],
+    ) -> LoopJob:
+        """Have a coroutine run like `run` does; `returned` is called on the I/O loop, once, with what came of it.
+
+        Raises:
+            ClosedError: `aclose` was called before.
+        """
+        if self._closed:
+            raise ClosedError("the block loops are closed and take no more jobs")
+        self._loop_calls = LoopCalls.of_running_loop(self._loop_calls)
+        job = self._jobs[job_id] = LoopJob(factory, context, job_id, returned)
+        self._assign(job)
+        return job
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; on the I/O loop. Returns whether there is one of this id."""
@@ -161,10 +176,10 @@ class BlockLoops:
         jobs = list(self._jobs.values())
         for job in jobs:
             self._cancel(job)
-        await _wait([job.returned for job in jobs], end)
+        await _wait([_end_of(job) for job in jobs if not job.has_returned], end)
         for loop in self._loops:
             if loop not in self._left:
-                self._left[loop] = self._io_loop.bind().create_future()
+                self._left[loop] = asyncio.get_running_loop().create_future()
                 loop.close_nowait()
         await _wait(list(self._left.values()), end)
         if self._watch is not None:
@@ -229,8 +244,8 @@ class BlockLoops:
         if job.claim():  # not started: a loop that meets it later skips it
             self._forget_unstarted(job)
             job.error = asyncio.CancelledError()
-            if not job.returned.done():
-                job.returned.set_result(None)
+            self._forget(job)
+            job.arrive()
             return
         loop = self._where.get(job)
         for one in self._loops if loop is None else (loop,):
@@ -246,24 +261,32 @@ class BlockLoops:
     # -- told by block loops ------------------------------------------------------------------------------------------
 
     def _leftovers_of(self, job: LoopJob) -> LeftoverTasks:
+        if self._loop_calls is not None:
+            self._loop_calls.release()  # the end of the job is put off
         return LeftoverTasks(job, grace=self._leftover_grace, cancel_grace=CANCEL_GRACE, report=self._on_leftover)
 
     def _ended(self, loop: BlockLoop, job: LoopJob) -> None:
-        self._io_loop.post_nowait(lambda: self._arrive(loop, job))
+        assert self._loop_calls is not None
+        self._loop_calls.post_end(lambda: self._arrive(loop, job))
 
     def _arrive(self, loop: BlockLoop, job: LoopJob) -> None:
         loop.ended += 1
         self._where.pop(job, None)
         self._note_idle(loop)
-        if not job.returned.done():
-            job.returned.set_result(None)
+        self._forget(job)
+        job.arrive()
+
+    def _forget(self, job: LoopJob) -> None:
+        if self._jobs.get(job.job_id) is job:
+            del self._jobs[job.job_id]
 
     def _note_idle(self, loop: BlockLoop) -> None:
         if loop.load == 0:
             self._idle.append(loop)
 
     def _thread_left(self, loop: BlockLoop) -> None:
-        self._io_loop.post_nowait(lambda: self._mark_left(loop))
+        assert self._loop_calls is not None
+        self._loop_calls.post_nowait(lambda: self._mark_left(loop))
 
     def _mark_left(self, loop: BlockLoop) -> None:
         future = self._left.get(loop)
@@ -321,3 +344,16 @@ async def _wait(futures: list[asyncio.Future[None]], end: float) -> None:
     pending = [future for future in futures if not future.done()]
     if pending:
         await asyncio.wait(pending, timeout=max(0.0, end - time.monotonic()))
+
+
+def _end_of(job: LoopJob) -> asyncio.Future[None]:
+    """Return a future for the end of a job that is not over; who waited before is told as well."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    tell = job.returned
+
+    def returned(job: LoopJob) -> None:
+        resolve(future)
+        tell(job)
+
+    job.returned = returned
+    return future

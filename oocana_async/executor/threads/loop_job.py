@@ -29,6 +29,8 @@ class LoopJob:
 
     Attributes:
         job_id: id of the job.
+        returned: called on the I/O loop, once, when it is over.
+        has_returned: whether it was.
         cancelled: whether its end was asked for.
         result: what the coroutine returned.
         error: what it raised.
@@ -39,11 +41,12 @@ class LoopJob:
         factory: Callable[[], Coroutine[Any, Any, Any]],
         context: Context,
         job_id: str,
-        returned: asyncio.Future[None],
+        returned: Callable[[LoopJob], object],
     ) -> None:
         self.job_id = job_id
         self.context = context
         self.returned = returned
+        self.has_returned = False
         self.cancelled = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -54,6 +57,12 @@ class LoopJob:
         self._exit: BaseException | None = None
         self._tasks: set[JobTask] = set()
         self._failed: list[JobTask] = []
+
+    def arrive(self) -> None:
+        """Tell the one who waits for the end, once; on the I/O loop."""
+        if not self.has_returned:
+            self.has_returned = True
+            self.returned(self)
 
     def claim(self) -> bool:
         """Take the right to start the job, or to end it before it starts; True for one caller only, from any thread."""
@@ -92,7 +101,13 @@ class LoopJob:
                 await leftovers_of(self).run()
         finally:
             self._report_failed_tasks()
+            self._let_go()
             ended(self)
+
+    def _let_go(self) -> None:
+        """Break the circles in which the job stands, else each waits for the garbage collector."""
+        self._main = None
+        _current.set(None)  # the task runs in the context of the job
 
     @types.coroutine
     def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:

@@ -12,19 +12,24 @@ from contextvars import Context
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from oocana_async.channel.futures import resolve
+from oocana_async.channel.loop_calls import LoopCalls
 from oocana_async.errors import ClosedError
 from oocana_async.executor.threads.block_loops import StuckThread, default_max_threads
 from oocana_async.executor.threads.code_location import location_of_thread
-from oocana_async.executor.threads.io_loop_calls import IoLoopCalls
 
 T = TypeVar("T")
 
 
-class _Work:
-    """One function to call, and what came of it."""
+class Work:
+    """One function to call, and what came of it.
+
+    Attributes:
+        returned: called on the I/O loop, once, when `result` or `error` is there.
+    """
 
     def __init__(
-        self, function: Callable[[], Any], context: Context, job_id: str, returned: asyncio.Future[None]
+        self, function: Callable[[], Any], context: Context, job_id: str, returned: Callable[[Work], object]
     ) -> None:
         self.function = function
         self.context = context
@@ -42,19 +47,18 @@ class _Work:
             self.error = error
 
     def arrive(self) -> None:
-        """Wake the one who waits; on the I/O loop."""
+        """Tell the one who waits; on the I/O loop."""
         self.has_arrived = True
-        if not self.returned.done():
-            self.returned.set_result(None)
+        self.returned(self)
 
 
 class _Worker:
     """A thread that does one piece of work after the other."""
 
-    def __init__(self, name: str, next_work: Callable[[_Worker], _Work | None], done: Callable[[_Work], None]) -> None:
+    def __init__(self, name: str, next_work: Callable[[_Worker], Work | None], done: Callable[[Work], None]) -> None:
         # At most one entry: work is handed to idle workers only. None ends the thread.
-        self.inbox: SimpleQueue[_Work | None] = SimpleQueue()
-        self.work: _Work | None = None
+        self.inbox: SimpleQueue[Work | None] = SimpleQueue()
+        self.work: Work | None = None
         self.waits = 0
         self._next_work = next_work
         self._done = done
@@ -65,7 +69,7 @@ class _Worker:
     def _run(self) -> None:
         _this_thread.worker = self
         while (work := self.inbox.get()) is not None:
-            todo: _Work | None = work
+            todo: Work | None = work
             while todo is not None:
                 self.work = todo
                 todo.run()
@@ -101,10 +105,10 @@ class Workers:
         self._workers: set[_Worker] = set()
         self._made = 0
         # Unbounded: one entry per job above the limit. Drained by workers in order; `aclose` cancels what is in it.
-        self._queue: deque[_Work] = deque()
+        self._queue: deque[Work] = deque()
         # One entry per thread that wants to go on after waiting; a permit that becomes free goes here first.
         self._resuming: deque[threading.Event] = deque()
-        self._io_loop = IoLoopCalls()
+        self._loop_calls: LoopCalls | None = None
         self._closed = False
 
     async def run(self, function: Callable[[], T], *, context: Context, job_id: str = "") -> T:
@@ -123,20 +127,37 @@ class Workers:
             asyncio.CancelledError: `cancel` took it out of the queue.
             BaseException: whatever the function raises, `SystemExit` too.
         """
-        if self._closed:
-            raise ClosedError("the worker threads are closed and take no more work")
-        work = _Work(function, context, job_id, self._io_loop.bind().create_future())
-        self._submit(work)
+        returned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        work = self.submit(function, context=context, job_id=job_id, returned=lambda _: resolve(returned))
         try:
-            await work.returned
+            await returned
         except asyncio.CancelledError:
-            if not self._withdraw(work) and not work.has_arrived:
-                work.returned = self._io_loop.bind().create_future()  # for aclose
+            self._withdraw(work)
             raise
         if work.error is not None:
             raise work.error
         result: T = work.result
         return result
+
+    def submit(
+        self,
+        function: Callable[[], Any],
+        *,
+        context: Context,
+        job_id: str = "",
+        returned: Callable[[Work], object],
+    ) -> Work:
+        """Have a function called like `run` does; `returned` is called on the I/O loop, once, with what came of it.
+
+        Raises:
+            ClosedError: `aclose` was called before.
+        """
+        if self._closed:
+            raise ClosedError("the worker threads are closed and take no more work")
+        self._loop_calls = LoopCalls.of_running_loop(self._loop_calls)
+        work = Work(function, context, job_id, returned)
+        self._submit(work)
+        return work
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job that has not started; on the I/O loop. Returns whether there was one."""
@@ -184,8 +205,8 @@ class Workers:
         self._closed = True
         while self._queue:
             self._withdraw(self._queue[0])
-        running = [work.returned for worker in tuple(self._workers) if (work := worker.work) is not None]
-        waiting = [future for future in running if not future.done()]
+        running = [work for worker in tuple(self._workers) if (work := worker.work) is not None]
+        waiting = [_end_of(work) for work in running if not work.has_arrived]
         if waiting:
             await asyncio.wait(waiting, timeout=deadline)
         return self._end_threads(end)
@@ -207,7 +228,7 @@ class Workers:
 
     # -- permits: a function that runs has one -----------------------------------------------------------------
 
-    def _submit(self, work: _Work) -> None:
+    def _submit(self, work: Work) -> None:
         with self._lock:
             if self._permits == 0 or self._resuming:
                 self._queue.append(work)
@@ -215,7 +236,7 @@ class Workers:
             self._permits -= 1
         self._start(work)
 
-    def _start(self, work: _Work) -> None:
+    def _start(self, work: Work) -> None:
         """Hand work to an idle thread or a new one; its permit is taken already."""
         with self._lock:
             worker = self._idle.pop() if self._idle else None
@@ -227,10 +248,11 @@ class Workers:
             self._workers.add(worker)
         worker.inbox.put(work)
 
-    def _work_done(self, work: _Work) -> None:
-        self._io_loop.post_nowait(work.arrive)
+    def _work_done(self, work: Work) -> None:
+        assert self._loop_calls is not None
+        self._loop_calls.post_end(work.arrive)
 
-    def _next_work(self, worker: _Worker) -> _Work | None:
+    def _next_work(self, worker: _Worker) -> Work | None:
         """Return what a thread does next with its permit; None if it has none any more."""
         with self._lock:
             if self._resuming:
@@ -266,7 +288,7 @@ class Workers:
             self._resuming.append(turn)
         turn.wait()
 
-    def _withdraw(self, work: _Work) -> bool:
+    def _withdraw(self, work: Work) -> bool:
         with self._lock:
             try:
                 self._queue.remove(work)
@@ -275,3 +297,16 @@ class Workers:
         work.error = asyncio.CancelledError()
         work.arrive()
         return True
+
+
+def _end_of(work: Work) -> asyncio.Future[None]:
+    """Return a future for the end of work that has not arrived yet; who waited before is told as well."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    tell = work.returned
+
+    def returned(work: Work) -> None:
+        resolve(future)
+        tell(work)
+
+    work.returned = returned
+    return future

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from oocana_async.channel.loop_calls import LoopCalls
 from oocana_async.errors import ClosedError
 from oocana_async.executor.threads import block_loop
 from oocana_async.executor.threads.block_loop import BlockLoop
@@ -484,3 +487,35 @@ async def test_aclose_names_stuck_thread_and_its_place() -> None:
     gate.set()
     await asyncio.wait([task])
     assert await loops.aclose() == []
+
+
+async def test_job_that_is_over_does_not_wait_for_the_garbage_collector() -> None:
+    async def work() -> None:
+        await asyncio.sleep(0)
+
+    loops, over = BlockLoops(max_threads=1), asyncio.Event()
+    gc.disable()
+    try:
+        context = contextvars.copy_context()
+        job = weakref.ref(loops.submit(work, context=context, job_id="J", returned=lambda _: over.set()))
+        await over.wait()
+        await loops.run(work, context=contextvars.copy_context(), job_id="K")  # lets the thread go on from the first
+        del context
+        assert job() is None
+    finally:
+        gc.enable()
+        await loops.aclose()
+
+
+async def test_what_a_job_sent_last_does_not_wait_for_the_tasks_that_it_leaves() -> None:
+    loops, calls = BlockLoops(max_threads=1, leftover_grace=30.0), LoopCalls.of_running_loop()
+
+    async def work() -> None:
+        arrived, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.create_task(arrived.wait(), name="leftover")
+        calls.hold_until_end()
+        calls.post_nowait(lambda: loop.call_soon_threadsafe(arrived.set))
+
+    async with asyncio.timeout(5):
+        await loops.run(work, context=contextvars.copy_context(), job_id="J")
+    await loops.aclose()
