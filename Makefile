@@ -15,7 +15,7 @@ BENCHMARKS = $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 
 help:
 	@echo "make demo    run an example flow, no broker needed"
-	@echo "make test    linters, types, import direction, benchmarks in smoke form, tests"
+	@echo "make test    linters, types, import direction, benchmarks in smoke form, tests, with other Pythons as well"
 	@echo "make lint    only the linters, types and import direction"
 	@echo "make bench   the benchmarks in full"
 	@echo "make clean   remove .venv, caches and results"
@@ -69,10 +69,12 @@ test: lint
 	  *) exit $$status ;; \
 	esac; \
 	$(MAKE) --no-print-directory smoke || exit 1; \
-	echo "$(BIN)/python -m pytest $$* $(PYTEST_ARGS)"; \
-	$(BIN)/python -m pytest "$$@" $(PYTEST_ARGS)
+	if [ -z "$$PYTEST_ARGS" ]; then tests/other-pythons.sh || exit 1; fi; \
+	rm -f .coverage .coverage.*; \
+	echo "$(BIN)/python -m coverage run -m pytest $$* $(PYTEST_ARGS)"; \
+	$(BIN)/python -m coverage run -m pytest "$$@" $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) .benchmarks-venv out dist build *.egg-info .coverage*
+	rm -rf $(VENV) .venv-3.* .benchmarks-venv out dist build *.egg-info .coverage*
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find oocana_async tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import json
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def make_parts(channel: JobPort, sender: Flusher, loop: asyncio.AbstractEventLoo
 
 async def run_block(block: Block, parts: ContextParts, count: int) -> None:
     """Run a block beside the I/O loop: a `def` in a thread, an `async def` on a loop of its own."""
-    if asyncio.iscoroutinefunction(block):
+    if inspect.iscoroutinefunction(block):
         await asyncio.to_thread(lambda: asyncio.run(_as_coroutine(block(Context(parts), count))))
     else:
         await asyncio.to_thread(block, SyncContext(parts), count)

@@ -34,6 +34,7 @@ def test_version_is_that_of_the_distribution() -> None:
 HEAVY = ["pandas", "numpy", "aiomqtt", "paho", "rich", "matplotlib", "plotly", "multiprocessing", "yaml", "polars"]
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize(
     "statement", ["import oocana_async", "from oocana_async import Context, SyncContext", "import oocana_async.compat"]
 )

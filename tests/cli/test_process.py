@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SYNC = "import time\ndef main(params):\n    print('up')\n    time.sleep(60)\n"
 ASYNC = "import asyncio\nasync def main(params):\n    print('up')\n    await asyncio.sleep(60)\n"
 POOL = "import asyncio, time\nasync def main(params):\n    print('up')\n    await asyncio.to_thread(time.sleep, 60)\n"

@@ -10,6 +10,7 @@ import pytest
 HEAVY = ("pandas", "numpy", "rich", "yaml", "aiomqtt", "paho", "multiprocessing", "oocana_async.engine")
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("line", ["'--help'", "'run', '--help'", "'--version'", "'rnu'"])
 def test_nothing_heavy_is_imported(line: str) -> None:
     code = f"import sys; from oocana_async.cli import main; main([{line}]); print('|'.join(sys.modules))"

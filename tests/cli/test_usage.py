@@ -69,8 +69,8 @@ def test_command_line_is_refused(line: tuple[str, ...], text: str, capsys: pytes
 
 def test_json_error_in_file_names_line_and_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "values.json"
-    file.write_text('{\n  "a": 1,\n}')
-    assert f"--inputs: not valid JSON at {file}:3:1: " in refused(capsys, "run", "x", "--inputs", f"@{file}")
+    file.write_text('{\n  "a": 1,\n  b\n}')
+    assert f"--inputs: not valid JSON at {file}:3:3: " in refused(capsys, "run", "x", "--inputs", f"@{file}")
 
 
 def test_file_without_at_sign_is_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,10 +140,11 @@ class StubEngine:
         self._closing = True
         for timer in self._timers:
             timer.cancel()
-        while self._tasks:
+        while tasks := set(self._tasks):
             for process in self.processes:
                 await process.aclose()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks -= tasks  # their callbacks may not have run: gathering finished tasks gives the loop no turn
         await self._stack.aclose()
 
     async def until(self, condition: Callable[[], bool], within: float = 20.0) -> None:

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 GUIDE = Path(__file__).parents[2] / "docs" / "testing.md"
 EXAMPLE = re.compile(r"```python\n# (\S+\.py)\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_guide_pass(tmp_path: Path) -> None:
     text = GUIDE.read_text()
     examples = EXAMPLE.findall(text)

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -497,10 +498,17 @@ async def test_all_sockets_are_without_nagle(broker: MosquittoBroker) -> None:
 
 def nodelay_of_connections_to(port: int) -> Iterator[bool]:
     """Look at every socket of this process that is connected to a port."""
-    for descriptor in range(3, 256):
+    for descriptor in filter(is_socket, range(3, 256)):
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as sock:
             if sock.family == socket.AF_INET and sock.getpeername()[1] == port:
                 yield bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+
+def is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 async def test_idle_transport_costs_less_than_1_percent(broker: MosquittoBroker, clock: MovableTime) -> None:

@@ -132,7 +132,7 @@ CASES: list[tuple[Any, Any]] = [
     (np.str_("a"), "a"),
     (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
     (np.datetime64("2026-01-02T03:04:05", "ns"), "2026-01-02T03:04:05"),
-    (np.datetime64("NaT"), None),
+    (np.datetime64("NaT", "ns"), None),
     (np.array(["2026-01-02"], dtype="datetime64[ns]"), ["2026-01-02T00:00:00"]),
     (np.timedelta64(90, "s"), "PT90S"),
     (pd.Timestamp("2026-01-02 03:04:05"), "2026-01-02T03:04:05"),

@@ -155,6 +155,14 @@ class SysModule(ModuleType):
     def stderr(self) -> None:
         _assign(self, "stderr", None)
 
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what `sys` does not have.
+
+        That this exists is the point: since 3.14 code that often reads an attribute of a module finds it in the
+        dictionary and skips the properties above, unless the type of the module has a way of its own to look it up.
+        """
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
+
 
 # What was put in the place of the standard streams outside of jobs while they are captured.
 assigned_outside: dict[str, Any] = {}

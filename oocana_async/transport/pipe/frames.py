@@ -115,7 +115,8 @@ class FrameStream(Generic[F]):
     def send_nowait(self, frame: ToParent | ToChild) -> None:
         """Write a small frame without waiting; one that nobody can read any more is dropped."""
         body = self._encode(frame)
-        self._opened()[1].writelines((len(body).to_bytes(4, "big"), body))
+        # Not `writelines`: before 3.12.9 and 3.13.2 it never tells `drain` that the buffer is full (CVE-2024-12254).
+        self._opened()[1].write(b"".join((len(body).to_bytes(4, "big"), body)))
 
     async def receive(self) -> F | None:
         """Wait for a frame, None at the end of the stream; read it from one task."""

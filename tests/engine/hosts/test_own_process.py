@@ -15,7 +15,7 @@ from oocana_async.engine import RunResult, open_session, run_flow
 from oocana_async.engine.hosts import own_process
 from tests.engine.conftest import Project
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 FLOW = """
     nodes:

@@ -143,6 +143,27 @@ def test_redirect_concerns_one_job() -> None:
         assert [future.result(10) for future in futures] == [out("after"), out("plain")]
 
 
+def test_redirect_is_seen_by_code_that_has_looked_up_the_stream_many_times_before() -> None:
+    """The interpreter takes a short cut to attributes of modules for code that has become hot."""
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+
+    def block() -> None:
+        for _ in range(1000):
+            write("")
+        with contextlib.redirect_stdout(io.StringIO()) as text:
+            write("kept")
+        assert text.getvalue() == "kept"
+
+    assert Log().run(block) == []
+
+
+def test_sys_says_as_ever_what_it_does_not_have() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'sys' has no attribute 'stdouts'$"):
+        sys.stdouts  # type: ignore[attr-defined]  # noqa: B018
+
+
 async def test_overlapping_redirects_on_one_loop_stay_apart() -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
 
