@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, TextIO
+from typing import Final, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -123,14 +123,16 @@ def summary_renderable(view: RunView, now: int) -> RenderableType:
     nodes = view.nested()
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for name in ("node", "state", "runs", "time"):
-        # On a narrow terminal the result gives way, not the names and figures.
-        least = max([len(name), *(min(len(node.name), 24) for node in nodes if name == "node")])
-        justify: Literal["left", "right"] = "right" if name in ("runs", "time") else "left"
-        table.add_column(name, no_wrap=True, justify=justify, min_width=least)
-    table.add_column("result", overflow="ellipsis", no_wrap=True)
+        table.add_column(name, no_wrap=True, justify="right" if name in ("runs", "time") else "left")
+    # Only columns that may wrap give way on a narrow terminal; the cells themselves say that they are cut instead.
+    table.add_column("result")
     for node in nodes[:MAX_SUMMARY]:
         name, state, *rest = summary_row(node, now)
-        table.add_row(Text(name), Text(state, style=_PHASE_STYLES[node.phase]), *(Text(cell) for cell in rest))
+        table.add_row(
+            Text(name),
+            Text(state, style=_PHASE_STYLES[node.phase]),
+            *(Text(cell, no_wrap=True, overflow="ellipsis") for cell in rest),
+        )
     lines: list[RenderableType] = [table] if nodes else []
     if len(nodes) > MAX_SUMMARY:
         lines.append(Text(f"... {len(nodes) - MAX_SUMMARY} more nodes", style="dim"))

@@ -127,7 +127,7 @@ def test_summary_on_a_narrow_terminal_shortens_results_only() -> None:
     view = recorded("002")
     node = view.nodes.pop(("a",))
     node.name = "summarise"
-    node.outputs = {"n": "x" * 200}
+    node.outputs = {"picture": "x" * 200, "more": "y" * 200}
     view.nodes["summarise",] = node
     lines = drawn(summary_renderable(view, 0))
     assert lines[0].split() == ["node", "state", "runs", "time", "result"]
