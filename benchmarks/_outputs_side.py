@@ -26,8 +26,8 @@ from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundin
 from oocana_async.context.sync import SyncContext
 from oocana_async.handles import BinFiles, OutputPlace, VarStore, prepare_output
 from oocana_async.transport.broker import MqttTransport
-from oocana_async.transport.mqtt.encoder import encode
-from oocana_async.transport.mqtt.packets import Connect, Disconnect, Publish
+from oocana_async.transport.mqtt.protocol.encoder import encode
+from oocana_async.transport.mqtt.protocol.packets import Connect, Disconnect, Publish
 from oocana_async.transport.pacing.settings import PacingSettings
 
 SESSION, JOB, HANDLE = "S", "J", "out"

@@ -15,8 +15,8 @@ from oocana_async.context.questions import QuestionMembers
 from oocana_async.context.reports import ReportMembers
 
 if TYPE_CHECKING:
+    from oocana_async.context.by_hand.adapter import MainframeLike
     from oocana_async.context.by_hand.job import BlockInfoLike, StoreLike
-    from oocana_async.context.by_hand.mainframe import MainframeLike
 
 __all__ = ["AllMembers"]
 

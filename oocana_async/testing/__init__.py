@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oocana_async.testing.answers import NO_ANSWER, BlockAnswer, Child, NoAnswer, QueryAnswer
 from oocana_async.testing.bench import RunOptions
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 from oocana_async.testing.record import (
     Ended,
     Log,

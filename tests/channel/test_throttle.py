@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from oocana_async.channel.clock import Timer
 from oocana_async.channel.throttle import Throttle
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 
 
 def make() -> tuple[Throttle[int], ManualClock, list[int]]:

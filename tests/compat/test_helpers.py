@@ -13,7 +13,7 @@ import pytest
 
 from oocana_async import Context, compat
 from oocana_async.errors import EncodingError
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 
 
 @pytest.mark.parametrize("value", [float("nan"), (1,), compat.BlockInfo("S1", "J1", []), 2**70])

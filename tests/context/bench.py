@@ -15,7 +15,7 @@ from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundin
 from oocana_async.context.requests import PendingRequests
 from oocana_async.context.sync import SyncContext
 from oocana_async.handles import Redactor
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 from oocana_async.transport.base import Subscription
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire.encoding import encode

@@ -14,7 +14,7 @@ import pytest
 from oocana_async import BlockExecuteException, ClosedError, Context, EncodingError, RequestError, SyncContext
 from oocana_async.compat import BlockInfo, HandleDef, StoreKey
 from oocana_async.context.by_hand import job
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 
 FRAME = {"flow_job_id": "F1", "flow": "/w/flow.oo.yaml", "node_id": "resize"}
 INFO = BlockInfo(session_id="S1", job_id="J1", stacks=[FRAME], block_path="/w/task.oo.yaml")

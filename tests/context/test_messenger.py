@@ -13,7 +13,7 @@ from oocana_async.context import Context
 from oocana_async.context import messenger as jobs
 from oocana_async.context.messenger import JobIdentity, JobMessenger, JobState
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 from oocana_async.wire.envelope import Delivery
 from oocana_async.wire.messages.shared import StackFrame
 from tests.channel.gate import GateTransport, draining

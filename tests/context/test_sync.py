@@ -13,7 +13,7 @@ from oocana_async.context import Context
 from oocana_async.context.messenger import JobIdentity, JobMessenger
 from oocana_async.context.sync import SyncContext
 from oocana_async.errors import JobCancelledError, TransportError
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 from tests.channel.gate import GateTransport, broken, draining
 from tests.context.bench import Bench
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from oocana_async.transport.mqtt.packets import Connect
-from oocana_async.transport.mqtt.subscriber import Subscriber
+from oocana_async.transport.mqtt.protocol.packets import Connect
+from oocana_async.transport.mqtt.protocol.subscriber import Subscriber
 
 __all__ = ["Consumer"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from oocana_async.transport.mqtt.decoder import Decoder
-from oocana_async.transport.mqtt.packets import Connect, Packet
+from oocana_async.transport.mqtt.protocol.decoder import Decoder
+from oocana_async.transport.mqtt.protocol.packets import Connect, Packet
 
 if TYPE_CHECKING:
     from tests.conftest import MosquittoBroker

@@ -20,7 +20,7 @@ from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLarge
 from oocana_async.transport.base import Subscription
 from oocana_async.transport.broker import MqttTransport
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.packets import Connect, Subscribe
+from oocana_async.transport.mqtt.protocol.packets import Connect, Subscribe
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 from oocana_async.transport.mqtt.subscribing import SubscribingConnection

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, signals: Signals) -> int:
 
 def _findings(options: argparse.Namespace) -> list[Finding]:
     from oocana_async.cli.scriptlet import is_scriptlet, scriptlet_task
-    from oocana_async.engine.check import check_target
+    from oocana_async.engine.analysis import check_target
     from oocana_async.engine.manifests.findings import from_fault
     from oocana_async.errors import LoadError
 

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace, signals: Signals) -> int:
 
 
 def _upstream(options: argparse.Namespace) -> None:
-    from oocana_async.engine.query import query_upstream, upstream_lines
+    from oocana_async.engine.inspection import query_upstream, upstream_lines
 
     cached = _cached(options) if options.use_cache else None
     selection = query_upstream(options.target, options.nodes, search_paths=options.search_paths, cached=cached)
@@ -91,25 +91,25 @@ def _cached(options: argparse.Namespace) -> dict[str, set[str]]:
 
 
 def _inputs(options: argparse.Namespace) -> None:
-    from oocana_async.engine.query import query_inputs
+    from oocana_async.engine.inspection import query_inputs
 
     _write_json(options, query_inputs(options.target, search_paths=options.search_paths))
 
 
 def _nodes_inputs(options: argparse.Namespace) -> None:
-    from oocana_async.engine.query import query_nodes_inputs
+    from oocana_async.engine.inspection import query_nodes_inputs
 
     _write_json(options, query_nodes_inputs(options.target, search_paths=options.search_paths))
 
 
 def _package(options: argparse.Namespace) -> None:
-    from oocana_async.engine.query import package_lines, query_packages
+    from oocana_async.engine.inspection import package_lines, query_packages
 
     _print_lines(package_lines(query_packages(options.target, search_paths=options.search_paths)))
 
 
 def _service(options: argparse.Namespace) -> None:
-    from oocana_async.engine.query import query_services
+    from oocana_async.engine.inspection import query_services
 
     _print_lines(str(service) for service in query_services(options.target, search_paths=options.search_paths))
 

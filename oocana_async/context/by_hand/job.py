@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from oocana_async.context.by_hand.answers import MainframeExchange
+from oocana_async.context.by_hand.adapter import MainframeCaller, MainframeLike
 from oocana_async.context.by_hand.at_once import DeliversAtOnce
 from oocana_async.context.by_hand.clocks import NearbyClock
-from oocana_async.context.by_hand.mainframe import MainframeCaller, MainframeLike
+from oocana_async.context.by_hand.replies import MainframeExchange
 from oocana_async.context.members import ContextParts, OutputEncoder, own_copy
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.handles.bin_files import BinFiles

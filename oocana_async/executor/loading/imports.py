@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 from oocana_async.executor.loading.modules import ScriptletModule, find_by_name, is_front_of_name, new_part
-from oocana_async.executor.loading.sources import INIT_FILE, find_beside
+from oocana_async.executor.loading.scriptlet_files import INIT_FILE, find_beside
 from oocana_async.patching import SharedPatch
 
 _original_import = builtins.__import__

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 from oocana_async.errors import ScriptletError
 from oocana_async.executor.loading.imports import import_rules
 from oocana_async.executor.loading.modules import ModuleRegistry
-from oocana_async.executor.loading.sources import Source
+from oocana_async.executor.loading.scriptlet_files import Source
 from oocana_async.executor.loading.tracebacks import format_exception
 
 DEFAULT_ENTRY = "index.py"

@@ -17,7 +17,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from oocana_async.executor.loading.sources import (
+from oocana_async.executor.loading.scriptlet_files import (
     INIT_FILE,
     Source,
     Stamp,

@@ -93,7 +93,7 @@ class _Notices:
 
 def _transport(arguments: argparse.Namespace, departure: Departure, notices: _Notices) -> Transport:
     if arguments.pipe_fd is not None:
-        from oocana_async.transport.pipe.ends import PipeTransport
+        from oocana_async.transport.pipe.bridge import PipeTransport
 
         return PipeTransport(arguments.pipe_fd, on_lost=lambda _: departure.leave(Reason.ENGINE_GONE))
     from oocana_async.transport.broker import MqttTransport

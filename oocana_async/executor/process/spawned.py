@@ -15,7 +15,7 @@ from oocana_async.executor.process.leaving import Departure, Reason, run_and_lea
 from oocana_async.executor.process.serving import scope_of, serve
 from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.scope import ExecutorSession
-from oocana_async.transport.pipe.ends import PipeTransport
+from oocana_async.transport.pipe.bridge import PipeTransport
 
 __all__ = ["main"]
 

@@ -12,7 +12,7 @@ import anyio
 from oocana_async.channel.futures import resolve
 from oocana_async.errors import ConnectionLostError, TransportError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.client import ClientMachine
+from oocana_async.transport.mqtt.protocol.client import ClientMachine
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts, Reconnector
 
 __all__ = ["BrokerConnection"]

@@ -15,8 +15,8 @@ from oocana_async.channel.futures import resolve
 from oocana_async.errors import ClosedError, OocanaError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.connection import BrokerConnection
-from oocana_async.transport.mqtt.packets import Connect
-from oocana_async.transport.mqtt.publisher import Publisher
+from oocana_async.transport.mqtt.protocol.packets import Connect
+from oocana_async.transport.mqtt.protocol.publisher import Publisher
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 
 __all__ = ["PublishingConnection"]

@@ -13,7 +13,7 @@ import msgspec
 from oocana_async.errors import ClosedError, ConnectionLostError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.backoff import Backoff
-from oocana_async.transport.mqtt.client import BrokerRefusedError
+from oocana_async.transport.mqtt.protocol.client import BrokerRefusedError
 
 __all__ = ["ConnectTimeouts", "Reconnector"]
 

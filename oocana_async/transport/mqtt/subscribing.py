@@ -14,9 +14,9 @@ from typing import Any, Self
 from oocana_async.errors import ClosedError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.connection import BrokerConnection
-from oocana_async.transport.mqtt.packets import Connect
+from oocana_async.transport.mqtt.protocol.packets import Connect
+from oocana_async.transport.mqtt.protocol.subscriber import Subscriber
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
-from oocana_async.transport.mqtt.subscriber import Subscriber
 
 __all__ = ["SubscribingConnection"]
 

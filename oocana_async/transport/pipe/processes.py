@@ -17,7 +17,7 @@ import anyio
 
 from oocana_async.errors import TransportError
 from oocana_async.transport.base import Transport
-from oocana_async.transport.pipe.ends import PipeBridge
+from oocana_async.transport.pipe.bridge import PipeBridge
 
 __all__ = ["ChildProcess", "show_code"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oocana_async.engine import run_flow
-from oocana_async.engine.check import check_target
+from oocana_async.engine.analysis import check_target
 from oocana_async.errors import LoadError
 from tests.engine.conftest import Project
 from tests.engine.fake_executor import KEEP, FakeJob, fake_host

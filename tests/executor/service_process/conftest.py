@@ -15,7 +15,7 @@ from oocana_async.executor.runtime import Runtime
 from oocana_async.executor.service_process.service import Service, ServiceIdentity
 from oocana_async.executor.services.lifetime import StopAt
 from oocana_async.executor.services.service_messages import ServiceJob, ServiceTopics
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 from oocana_async.transport.memory import MemoryTransport
 from oocana_async.wire.messages import encode_message
 from tests.executor.small_engine import Engine, Json, running_engine

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oocana_async.executor.services.lifetime import StopAt
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 
 if TYPE_CHECKING:
     from tests.executor.service_process.conftest import Serve

@@ -15,7 +15,7 @@ from oocana_async.executor.services import remote
 from oocana_async.executor.services.launching import ServicePlan
 from oocana_async.executor.services.remote import RemoteService, ServiceState
 from oocana_async.executor.services.service_messages import ServiceJob
-from oocana_async.testing.clock import ManualClock
+from oocana_async.testing.manual_clock import ManualClock
 from oocana_async.transport.memory import MemoryTransport
 
 if TYPE_CHECKING:

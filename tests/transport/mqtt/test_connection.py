@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.decoder import Decoder
-from oocana_async.transport.mqtt.encoder import encode
-from oocana_async.transport.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PingReq, Publish
+from oocana_async.transport.mqtt.protocol.decoder import Decoder
+from oocana_async.transport.mqtt.protocol.encoder import encode
+from oocana_async.transport.mqtt.protocol.packets import ConnAck, Connect, Disconnect, Packet, PingReq, Publish
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 

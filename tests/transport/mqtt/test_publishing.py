@@ -14,7 +14,7 @@ import pytest
 
 from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.client import BrokerRefusedError
+from oocana_async.transport.mqtt.protocol.client import BrokerRefusedError
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 

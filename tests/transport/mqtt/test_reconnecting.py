@@ -11,7 +11,7 @@ import pytest
 
 from oocana_async.errors import ClosedError, ConnectionLostError, TransportError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.client import BrokerRefusedError
+from oocana_async.transport.mqtt.protocol.client import BrokerRefusedError
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts, Reconnector
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 
 from oocana_async.errors import ClosedError, ConnectionLostError, ProtocolError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.decoder import Decoder
-from oocana_async.transport.mqtt.encoder import encode
-from oocana_async.transport.mqtt.packets import (
+from oocana_async.transport.mqtt.protocol.decoder import Decoder
+from oocana_async.transport.mqtt.protocol.encoder import encode
+from oocana_async.transport.mqtt.protocol.packets import (
     ConnAck,
     Connect,
     Packet,
@@ -22,9 +22,9 @@ from oocana_async.transport.mqtt.packets import (
     UnsubAck,
     Unsubscribe,
 )
+from oocana_async.transport.mqtt.protocol.subscriber import Subscriber
 from oocana_async.transport.mqtt.publishing import PublishingConnection
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
-from oocana_async.transport.mqtt.subscriber import Subscriber
 from oocana_async.transport.mqtt.subscribing import SubscribingConnection
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from oocana_async.channel.bus import Bus, Overflow
 from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.base import Subscription
 from oocana_async.transport.memory import MemoryTransport
-from oocana_async.transport.pipe import ends as pipe_module
+from oocana_async.transport.pipe import bridge as pipe_module
 from oocana_async.transport.pipe import frames
-from oocana_async.transport.pipe.ends import PipeBridge, PipeTransport
+from oocana_async.transport.pipe.bridge import PipeBridge, PipeTransport
 from oocana_async.wire.envelope import Delivery, Outgoing
 
 pytestmark = pytest.mark.anyio
@@ -242,7 +242,7 @@ async def test_a_child_that_writes_something_else_is_refused(data: bytes) -> Non
 
 CHILD = """
 import asyncio, sys
-from oocana_async.transport.pipe.ends import PipeTransport
+from oocana_async.transport.pipe.bridge import PipeTransport
 from oocana_async.wire.envelope import Delivery, Outgoing
 
 async def main():
@@ -274,7 +274,7 @@ async def test_a_killed_process_leaves_what_it_had_sent() -> None:
 
 PARENT_OF_ANOTHER = """
 import asyncio, subprocess, sys
-from oocana_async.transport.pipe.ends import PipeTransport
+from oocana_async.transport.pipe.bridge import PipeTransport
 from oocana_async.wire.envelope import Delivery, Outgoing
 
 async def main():

@@ -12,9 +12,17 @@ from __future__ import annotations
 import enum
 
 from oocana_async.errors import ConnectionLostError, ProtocolError, StateError
-from oocana_async.transport.mqtt.decoder import Decoder
-from oocana_async.transport.mqtt.encoder import encode
-from oocana_async.transport.mqtt.packets import REFUSALS, ConnAck, Connect, Disconnect, Packet, PingReq, PingResp
+from oocana_async.transport.mqtt.protocol.decoder import Decoder
+from oocana_async.transport.mqtt.protocol.encoder import encode
+from oocana_async.transport.mqtt.protocol.packets import (
+    REFUSALS,
+    ConnAck,
+    Connect,
+    Disconnect,
+    Packet,
+    PingReq,
+    PingResp,
+)
 
 __all__ = ["BrokerRefusedError", "ClientMachine", "ClientState"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from oocana_async.errors import ClosedError, PacketTooLargeError
-from oocana_async.transport.mqtt.client import ClientMachine, ClientState
-from oocana_async.transport.mqtt.encoder import encode_publish, encode_topic
-from oocana_async.transport.mqtt.packets import MAX_REMAINING_LENGTH, Connect, Packet, PubAck
+from oocana_async.transport.mqtt.protocol.client import ClientMachine, ClientState
+from oocana_async.transport.mqtt.protocol.encoder import encode_publish, encode_topic
+from oocana_async.transport.mqtt.protocol.packets import MAX_REMAINING_LENGTH, Connect, Packet, PubAck
 
 __all__ = ["Publisher"]
 

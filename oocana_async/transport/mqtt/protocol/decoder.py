@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oocana_async.errors import ProtocolError
-from oocana_async.transport.mqtt.packets import (
+from oocana_async.transport.mqtt.protocol.packets import (
     MAX_REMAINING_LENGTH,
     ConnAck,
     Connect,

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from oocana_async.channel.clock import Clock
 from oocana_async.channel.port import JobPort
-from oocana_async.context.by_hand.mainframe import MainframeLike
+from oocana_async.context.by_hand.adapter import MainframeLike
 from oocana_async.context.requests import EventListener, PendingRequests
 from oocana_async.errors import ClosedError
 from oocana_async.wire.encoding import encode

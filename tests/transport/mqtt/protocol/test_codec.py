@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oocana_async.errors import PacketTooLargeError, ProtocolError
-from oocana_async.transport.mqtt.decoder import Decoder
-from oocana_async.transport.mqtt.encoder import encode, encode_publish, encode_topic
-from oocana_async.transport.mqtt.packets import (
+from oocana_async.transport.mqtt.protocol.decoder import Decoder
+from oocana_async.transport.mqtt.protocol.encoder import encode, encode_publish, encode_topic
+from oocana_async.transport.mqtt.protocol.packets import (
     ConnAck,
     Connect,
     Disconnect,

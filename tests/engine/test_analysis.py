@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oocana_async.engine.check import Finding, check_target
+from oocana_async.engine.analysis import Finding, check_target
 from tests.engine.conftest import MAIN, Project
 
 PY = "executor: {name: python, options: {entry: a.py}}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oocana_async.engine.query import (
+from oocana_async.engine.inspection import (
     package_lines,
     query_inputs,
     query_nodes_inputs,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from oocana_async.errors import PacketTooLargeError, ProtocolError
-from oocana_async.transport.mqtt.packets import (
+from oocana_async.transport.mqtt.protocol.packets import (
     MAX_REMAINING_LENGTH,
     ConnAck,
     Connect,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from oocana_async.errors import ProtocolError
-from oocana_async.transport.mqtt.client import ClientMachine, ClientState
-from oocana_async.transport.mqtt.encoder import encode
-from oocana_async.transport.mqtt.packets import (
+from oocana_async.transport.mqtt.protocol.client import ClientMachine, ClientState
+from oocana_async.transport.mqtt.protocol.encoder import encode
+from oocana_async.transport.mqtt.protocol.packets import (
     Connect,
     Packet,
     PubAck,

@@ -9,11 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oocana_async.errors import ClosedError, ConnectionLostError, PacketTooLargeError, ProtocolError, StateError
-from oocana_async.transport.mqtt.client import BrokerRefusedError, ClientState
-from oocana_async.transport.mqtt.decoder import Decoder
-from oocana_async.transport.mqtt.encoder import encode
-from oocana_async.transport.mqtt.packets import ConnAck, Connect, Disconnect, Packet, PingReq, PingResp, PubAck, Publish
-from oocana_async.transport.mqtt.publisher import Publisher
+from oocana_async.transport.mqtt.protocol.client import BrokerRefusedError, ClientState
+from oocana_async.transport.mqtt.protocol.decoder import Decoder
+from oocana_async.transport.mqtt.protocol.encoder import encode
+from oocana_async.transport.mqtt.protocol.packets import (
+    ConnAck,
+    Connect,
+    Disconnect,
+    Packet,
+    PingReq,
+    PingResp,
+    PubAck,
+    Publish,
+)
+from oocana_async.transport.mqtt.protocol.publisher import Publisher
 
 
 class Peer:
