@@ -1,5 +1,5 @@
 # Everything sets itself up: a virtual environment in .venv, the package in it, and what a target needs besides.
-# Another interpreter: make PYTHON=python3.12 ...   More for pytest: make test PYTEST_ARGS="-k outbox"
+# Another interpreter: make PYTHON=python3.12 ...   More for pytest: make test PYTEST_ARGS="-k channel"
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
