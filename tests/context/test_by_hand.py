@@ -244,6 +244,14 @@ def test_what_is_left_out_has_a_default(mainframe: Mainframe, tmp_path: Path, mo
     assert context.package_name == "workspace"
 
 
+@BOTH
+def test_every_handle_passes_without_outputs_in_the_form_of_the_page(
+    kind: type[Context], mainframe: Mainframe, tmp_path: Path
+) -> None:
+    kind({}, INFO, mainframe, {}, None, str(tmp_path)).output("any", 1)
+    assert [(call, body["type"]) for call, _, body in mainframe.calls] == [("send", "BlockOutput")]
+
+
 def test_inputs_are_the_very_dict_that_was_given(mainframe: Mainframe, tmp_path: Path) -> None:
     inputs = {"a": object()}
     assert Context(inputs, INFO, mainframe, {}, None, str(tmp_path)).inputs is inputs

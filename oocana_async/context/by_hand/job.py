@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from oocana_async.context.by_hand.adapter import MainframeCaller, MainframeLike
 from oocana_async.context.by_hand.at_once import DeliversAtOnce
 from oocana_async.context.by_hand.clocks import NearbyClock
 from oocana_async.context.by_hand.replies import MainframeExchange
-from oocana_async.context.members import ContextParts, OutputEncoder, own_copy
+from oocana_async.context.members import EVERY_HANDLE, ContextParts, OutputEncoder, own_copy
 from oocana_async.context.messenger import JobIdentity, JobMessenger, Surroundings
 from oocana_async.handles.bin_files import BinFiles
 from oocana_async.handles.definitions import HandleDef, is_var_value
@@ -62,7 +63,7 @@ def job_parts(
     store: StoreLike | None = None,
     inputs_def: Mapping[str, Any] | None = None,
     outputs_def: Mapping[str, Any] | None = None,
-    outputs: Mapping[str, Any] | None = None,
+    outputs: Mapping[str, Any] | UnsetType | None = UNSET,
     session_dir: str,
     tmp_dir: str | None = None,
     package_name: str | None = None,
@@ -73,7 +74,8 @@ def job_parts(
     channel = DeliversAtOnce(MainframeCaller(mainframe, identity), progress=Delivery.REPORT)
     clock = NearbyClock()
     messenger = JobMessenger(identity, channel, channel, clock)
-    declared = _definitions("outputs_def", outputs_def) or _definitions("outputs", outputs)
+    given = None if isinstance(outputs, UnsetType) else outputs
+    declared = _definitions("outputs_def", outputs_def) or _definitions("outputs", given)
     data_dir = os.environ.get("OOCANA_PKG_DIR", "") if pkg_dir is None else pkg_dir
     return ContextParts(
         messenger=messenger,
@@ -85,7 +87,8 @@ def job_parts(
         ),
         encoder=_encoder(messenger, declared, {} if store is None else store, session_dir),
         exchange=MainframeExchange(mainframe, channel, identity.session_id, clock),
-        declared=frozenset(declared),
+        # The page lets every handle pass when its `outputs` is None; today's keywords let none pass that is not declared.
+        declared=EVERY_HANDLE if outputs is None else frozenset(declared),
     )
 
 
