@@ -323,9 +323,10 @@ def test_bytes_go_into_a_file(mainframe: Mainframe, tmp_path: Path) -> None:
 
 
 def test_undeclared_handle_is_warned_about(mainframe: Mainframe, tmp_path: Path) -> None:
-    Context({}, INFO, mainframe, {}, None, str(tmp_path)).output("out", 1)
+    Context({}, INFO, mainframe, {}, {}, str(tmp_path)).output("out", 1)
+    Context(blockInfo=INFO, mainframe=mainframe, session_dir=tmp_path).output("out", 1)
     text = "Output handle key: [out] is not defined in Block outputs schema."
-    assert mainframe.messages == [{"type": "BlockWarning", "warning": text}]
+    assert mainframe.messages == [{"type": "BlockWarning", "warning": text}] * 2
 
 
 def test_handle_definitions_may_be_objects(mainframe: Mainframe, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def job_parts(
         ),
         encoder=_encoder(messenger, declared, {} if store is None else store, session_dir),
         exchange=MainframeExchange(mainframe, channel, identity.session_id, clock),
-        # The page lets every handle pass when its `outputs` is None; today's keywords let none pass that is not declared.
+        # The page lets every handle pass when its `outputs` is None; today's SDK lets none pass that is not declared.
         declared=EVERY_HANDLE if outputs is None else frozenset(declared),
     )
 
