@@ -1,3 +1,5 @@
+"""Which jobs an executor remembers after their end."""
+
 from __future__ import annotations
 
 from oocana_async.executor.recent_jobs import RecentIds

@@ -117,13 +117,18 @@ class Service:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the service has a reason to leave; it takes no job any more then."""
+        return self._over.done()
+
     async def until_over(self) -> str:
         """Wait until the service has a reason to leave; returns the reason."""
         return await asyncio.shield(self._over)
 
     def leave(self, reason: str) -> None:
         """Give a reason to leave; the first one counts."""
-        if not self._over.done():
+        if not self.is_over:
             self._over.set_result(reason)
 
     def warn(self, job_id: str, text: str) -> None:
@@ -191,7 +196,7 @@ class Service:
             self._front_end.take(message)
 
     async def _take_job(self, job: ServiceJob) -> None:
-        if self._over.done():
+        if self.is_over:
             return  # whoever sent it finds out by the exit report
         jobs = await self._jobs_of(job)
         if not jobs.take_job(job):

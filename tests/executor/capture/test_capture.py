@@ -1,3 +1,5 @@
+"""What blocks print, log and warn reaches the log of their own job."""
+
 from __future__ import annotations
 
 import asyncio

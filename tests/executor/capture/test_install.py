@@ -1,3 +1,5 @@
+"""What is replaced while blocks are captured, and that it is put back."""
+
 from __future__ import annotations
 
 import builtins

@@ -1,3 +1,5 @@
+"""How functions want to be called, and what comes of their results."""
+
 from __future__ import annotations
 
 import asyncio

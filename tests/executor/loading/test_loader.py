@@ -1,3 +1,5 @@
+"""How scriptlets are imported: by file, with helpers of their own, anew when they change."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""Which directories a block may import from."""
+
 from __future__ import annotations
 
 import sys

@@ -1,3 +1,5 @@
+"""What a user sees of an exception."""
+
 from __future__ import annotations
 
 import sys

@@ -368,7 +368,7 @@ async def test_global_service_forgets_a_session_whose_executor_leaves(serve: Ser
     await engine.until(lambda: outputs(engine, job_id))
     engine.publish("service/python/HASH/action/end_session", {"session_id": "S"})
     assert await engine.end_of(job_id) == {"error": "Cancelled: the session is over"}
-    assert not service.service._over.done()
+    assert not service.service.is_over
 
 
 async def test_block_end_counts_from_the_last_job(serve: Serve, engine: Engine) -> None:
@@ -378,7 +378,7 @@ async def test_block_end_counts_from_the_last_job(serve: Serve, engine: Engine) 
         await service.run("add", {"n": 1})
         await engine.until(lambda: len(engine.of(service.topics.ended)) == number)  # noqa: B023 - called at once
         clock.advance(2.9)
-        assert not service.service._over.done()
+        assert not service.service.is_over
     clock.advance(0.2)
     assert await service.over() == "it is no longer needed"
 

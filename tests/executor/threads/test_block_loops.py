@@ -1,6 +1,9 @@
+"""Where coroutines of blocks run, what happens to those behind one that blocks, and how they end."""
+
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import gc
 import logging
@@ -14,7 +17,7 @@ import pytest
 
 from oocana_async.channel.loop_calls import LoopCalls
 from oocana_async.errors import ClosedError
-from oocana_async.executor.threads import block_loop
+from oocana_async.executor.threads import block_loop, block_loops
 from oocana_async.executor.threads.block_loop import BlockLoop
 from oocana_async.executor.threads.block_loops import BlockLoops, HeldLoop
 
@@ -159,15 +162,21 @@ async def test_job_without_a_free_loop_waits_for_the_first(loops: BlockLoops, mo
 
 
 async def test_job_wakes_a_loop_that_fell_asleep_meanwhile(loops: BlockLoops, monkeypatch: pytest.MonkeyPatch) -> None:
-    started, home = asyncio.Event(), asyncio.get_running_loop()
+    started, home, made = asyncio.Event(), asyncio.get_running_loop(), list[BlockLoop]()
+
+    class Noted(BlockLoop):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
 
     async def wait() -> None:
         home.call_soon_threadsafe(started.set)
         await asyncio.Event().wait()
 
+    monkeypatch.setattr(block_loops, "BlockLoop", Noted)
     waiting = start(loops, wait, "waiting")
     await started.wait()
-    while loops._loops[0].busy_since is not None:  # the loop has yet to reach its selector
+    while made[0].busy_since is not None:  # the loop has yet to reach its selector
         await asyncio.sleep(0)
     monkeypatch.setattr(BlockLoop, "is_responsive", lambda _: False)
     assert await asyncio.wait_for(start(loops, here), 10)
@@ -200,33 +209,58 @@ async def test_job_that_holds_a_loop_is_named_with_its_place() -> None:
 
 
 async def test_job_that_holds_a_loop_is_named_once() -> None:
-    held, gate, both = list[str](), threading.Event(), asyncio.Event()
+    """The third is named in a later look at the loops than the first, which holds its loop all the time."""
+    held, both, third = list[str](), asyncio.Event(), asyncio.Event()
+    gates = {name: threading.Event() for name in ("first", "second", "third")}
+    started = {name: threading.Event() for name in gates}
 
     def note(report: HeldLoop) -> None:
         held.append(report.job_id)
-        if report.job_id == "second":
+        if {"first", "second"} <= set(held):
             both.set()
+        if "third" in held:
+            third.set()
 
-    async def block() -> None:
-        started.set()
-        gate.wait(10)
+    def blocking(name: str) -> Callable[[], Coroutine[Any, Any, Any]]:
+        async def block() -> None:
+            started[name].set()
+            gates[name].wait(10)
 
-    loops, tasks = BlockLoops(max_threads=2, held_after=0.05, on_held=note), []
+        return block
+
+    loops, tasks = BlockLoops(max_threads=2, held_after=0.15, on_held=note), []
     for name in ("first", "second"):
-        started = threading.Event()
-        tasks.append(start(loops, block, name))
-        await until(started)
-        if name == "first":
-            tasks += [start(loops, here, "quick")]
-            await tasks[-1]
-    tasks += [start(loops, here, f"waiter-{number}") for number in range(4)]
-    await asyncio.wait_for(both.wait(), 10)  # the second was looked at after the first, which was looked at again
-    both.clear()
-    tasks.append(start(loops, here, "late"))
-    gate.set()
+        tasks.append(start(loops, blocking(name), name))
+        await until(started[name])
+    tasks += [start(loops, here, "waiter"), start(loops, blocking("third"), "third")]
+    await asyncio.wait_for(both.wait(), 10)
+    gates["second"].set()
+    await until(started["third"])
+    tasks.append(start(loops, here, "last"))
+    await asyncio.wait_for(third.wait(), 10)
+    for gate in gates.values():
+        gate.set()
     await asyncio.gather(*tasks)
-    assert sorted(held) == ["first", "second"]
+    assert sorted(held) == ["first", "second", "third"]
     assert await loops.aclose() == []
+
+
+async def test_work_queued_for_run_in_executor_is_dropped_with_the_loops() -> None:
+    loops, gate, ran, threads = BlockLoops(max_threads=1), threading.Event(), list[str](), list[threading.Thread]()
+
+    async def main() -> None:
+        loop, busy = asyncio.get_running_loop(), threading.Event()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+        threads.append(await asyncio.to_thread(threading.current_thread))
+        loop.run_in_executor(None, lambda: (busy.set(), gate.wait(10)))
+        loop.run_in_executor(None, ran.append, "queued")
+        assert busy.wait(10)
+
+    await start(loops, main)
+    assert await loops.aclose() == []
+    gate.set()
+    await asyncio.to_thread(threads[0].join, 10)
+    assert ran == []
 
 
 async def test_threads_of_run_in_executor_end_with_the_loops() -> None:

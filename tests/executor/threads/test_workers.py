@@ -1,3 +1,5 @@
+"""How plain functions share a limited number of worker threads, and how those end."""
+
 from __future__ import annotations
 
 import asyncio
