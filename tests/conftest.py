@@ -35,7 +35,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_configure() -> None:
     """Take signals as a program on a terminal does, however the tests were started.
 
-    A shell that starts them in the background, or nohup, has SIGINT or SIGHUP ignored, which all processes would inherit:
+    A shell that starts them in the background, or nohup, has SIGINT or SIGHUP ignored, which all processes inherit:
     those that are tested would then rightly ignore what the tests send them.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
