@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -29,6 +30,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     measured.save()
     total = measured.report(file=io.StringIO())
     terminalreporter.write_line(f"coverage: {total:.1f} % of lines and branches, child processes included")
+
+
+def pytest_configure() -> None:
+    """Take signals as a program on a terminal does, however the tests were started.
+
+    A shell that starts them in the background, or nohup, has SIGINT or SIGHUP ignored, which all processes inherit:
+    those that are tested would then rightly ignore what the tests send them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
