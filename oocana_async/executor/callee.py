@@ -71,6 +71,7 @@ class ScriptletCallee:
         """
         scriptlet = self._runtime.loader.load(self._entry, self._function, directory=self._directory)
         call = self._runtime.calls.get(self.key)
+        # Kept by name, compared by identity: an edited file is loaded anew, and its function may want other arguments.
         if call is None or call.function is not scriptlet.function:
             call = plan_call(scriptlet.function, context_types=CONTEXT_TYPES)
             self._runtime.calls[self.key] = call

@@ -97,7 +97,7 @@ class CapturedText:
     def _hand_on(self, lines: list[str], stdio: str) -> None:
         if not lines:
             return
-        token = current_output.set(None)
+        token = current_output.set(None)  # a sink that prints would come back here, for ever
         try:
             for line in lines:
                 self._sink.log(line, stdio)

@@ -61,6 +61,7 @@ class _Installation:
             if stream.real is None:
                 assigned_outside[stream.stdio] = None
             vars(sys)[stream.stdio] = stream
+        # Not `sys.stdout = stream` alone: the first `contextlib.redirect_stdout` of a job would replace it for all jobs.
         sys.__class__ = SysModule
         self._replace(builtins, "print", _make_print(builtins.print))
         self._replace(warnings, "showwarning", _make_showwarning(warnings.showwarning))
@@ -92,6 +93,8 @@ def _make_print(original: Callable[..., None]) -> Callable[..., None]:
     def print(  # noqa: A001 - takes the place of the built-in
         *values: object, sep: str | None = None, end: str | None = None, file: Any = None, flush: bool = False
     ) -> None:
+        # The built-in would work, too, but writes the text and the line break by themselves: lines of two threads of a
+        # job would mix, and a print of several lines would be several entries of the log.
         target = sys.stdout if file is None else file
         if target is None:
             return
@@ -159,6 +162,8 @@ def _make_start(original: Callable[[threading.Thread], None]) -> Callable[[threa
             return
         context, body = contextvars.copy_context(), self.run
 
+        # Put on the object, not the class: subclasses override `run`. It goes before the body runs, because a closure
+        # that refers to its own thread would be a circle.
         def run() -> None:
             del self.run
             context.run(body)

@@ -78,6 +78,7 @@ class JobStream(io.TextIOBase):
     @property
     def buffer(self) -> Any:
         """The binary stream below: in a job one whose bytes reach the log as UTF-8."""
+        # Made at each use: whoever keeps one keeps it for the job that asked, also when it is used from elsewhere.
         output = current_output.get()
         return self.real.buffer if output is None else JobBuffer(output, self.stdio)
 

@@ -56,6 +56,7 @@ def plan_call(function: Callable[..., Any], *, context_types: tuple[type, ...]) 
         function: any callable.
         context_types: classes whose annotation, also as text or in a union, asks for the context.
     """
+    # Not "call it and see": a TypeError out of the function's own code looks the same as one about its arguments.
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some built-ins do not tell
@@ -141,6 +142,7 @@ def _method_behind(function: Callable[..., Any]) -> Any:
 
 async def settle(value: Any) -> Any:
     """Await what a block's function returned until it is no awaitable: a coroutine from a plain function, a send."""
+    # A loop, because what an awaitable gives may be one itself: `return context.output(...)` in an async function.
     while type(value) not in _NEVER_AWAITABLE and inspect.isawaitable(value):
         value = await value
     return value

@@ -64,7 +64,7 @@ def import_beside(
     found = _find(importer, name, fromlist or (), level)
     if found is None:
         found = _original_import(name, globals, locals, fromlist or (), level)
-        if level == 0:
+        if level == 0:  # from now on this name means what is outside, whatever files a user makes beside it
             importer.bind(name.partition(".")[0], None)
     return found
 

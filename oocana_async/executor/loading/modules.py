@@ -143,6 +143,8 @@ class ModuleRegistry:
         Raises:
             BaseException: whatever the file's code raises; nothing of it stays behind then.
         """
+        # The files are looked at without the lock, because a slow disk must not hold up loads of other files; hence the
+        # second look at `_latest` under the lock, and another round when somebody else was faster.
         while True:
             record = self._latest.get(source)
             is_ready = record is not None and record.state is _State.READY
@@ -241,7 +243,7 @@ class ModuleRegistry:
                     del self._latest[lost.source]
                 if lost in self._all:
                     self._all.remove(lost)
-            if previous is not None:
+            if previous is not None:  # still right for the content that it was made of: undoing the edit finds it again
                 self._latest[record.source] = previous
             self._changed.notify_all()
 

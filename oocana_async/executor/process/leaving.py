@@ -51,13 +51,15 @@ class Departure:
 
     async def wait(self) -> Reason:
         """Wait for a reason."""
-        return await asyncio.shield(self._reason)
+        return await asyncio.shield(self._reason)  # cancelling one who waits must not cancel the reason itself
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
         """Watch SIGTERM, SIGINT and the engine's end of stdout."""
         signals = (signal.SIGTERM, signal.SIGINT)
         for number in signals:
+            # Not `anyio.open_signal_receiver`: that needs a task which does nothing but read it, and which has to be
+            # started, cancelled and awaited. A plain callback cannot fail and holds until the `with` block is left.
             self._loop.add_signal_handler(number, self.leave, Reason.TERMINATED)
         self._watch_stdout()
         try:
@@ -73,6 +75,8 @@ class Departure:
         except OSError:
             return
         if is_pipe:
+            # Not a reader on the loop: that the writing end of a pipe gets "readable" when nobody reads any more is how
+            # epoll happens to tell it, not every selector. Not `anyio.to_thread`: its threads are no daemons.
             threading.Thread(target=self._wait_for_broken_pipe, name="oocana-engine-watch", daemon=True).start()
 
     def _wait_for_broken_pipe(self) -> None:

@@ -115,6 +115,7 @@ async def _run(arguments: argparse.Namespace, transport: Transport, departure: D
     runtime = await Runtime(max_loops=1, on_notice=logger.warning).__aenter__()
     service = Service(transport, runtime, identity, LoopClock(asyncio.get_running_loop()))
     notices.service = service
+    # No task group: it would wrap an error of the service in an exception group, for one watcher that never fails.
     watch = asyncio.create_task(_watch(departure, service), name="oocana-departure-watch")
     try:
         async with service:

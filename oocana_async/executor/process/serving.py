@@ -45,6 +45,7 @@ async def serve(
     Returns:
         The exit code of the process.
     """
+    # No task group: it would wrap whatever `aclose` raises in an exception group, for one watcher that never fails.
     watch = asyncio.create_task(_watch_session(executor, departure), name="oocana-session-watch")
     executor.add_scope(scope)
     reason = await departure.wait()

@@ -75,6 +75,8 @@ class MainFunction:
             return call
         result = call(self._context, self._context)
         if hasattr(result, "__await__"):
+            # A plain function that returns a coroutine is known as async only now, when it has run in this thread; what
+            # it has bound to the thread so far has to stay valid, so the rest runs here and not on the block loop.
             asyncio.run(settle(result))
         return None
 
@@ -104,7 +106,8 @@ class MainFunction:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(arrive, result, failure)
 
-        # Ends when the function returns; a daemon, because that may be never.
+        # Ends when the function returns; a daemon, because that may be never. Not `anyio.to_thread.run_sync`: its threads
+        # are no daemons, so Python would wait at its end for a server that runs for ever.
         threading.Thread(target=work, name="oocana-service-main", daemon=True).start()
         try:
             return await returned

@@ -124,7 +124,7 @@ class Service:
 
     async def until_over(self) -> str:
         """Wait until the service has a reason to leave; returns the reason."""
-        return await asyncio.shield(self._over)
+        return await asyncio.shield(self._over)  # cancelling one who waits must not cancel the reason itself
 
     def leave(self, reason: str) -> None:
         """Give a reason to leave; the first one counts."""
@@ -204,6 +204,8 @@ class Service:
         self._lifetime.job_began()
         self._schedule_leaving()
         if self._main is None:
+            # No task group: the main function begins with the first job, in the middle of the reader, and what goes
+            # wrong in it is answered to the jobs; it must not cancel the reader.
             self._main = asyncio.create_task(self._run_main(job), name="oocana-service-main")
 
     async def _jobs_of(self, job: ServiceJob) -> ServiceJobs:
@@ -292,6 +294,8 @@ class Service:
         self._channel.append(Outgoing(topic, encode_message(body), Delivery.CONTROL))
 
     def _own(self, work: Any, name: str) -> None:
+        # No task group: sessions end out of plain callbacks, and `aclose` has to send the exit report after the jobs
+        # have ended and before the reader is cancelled; a group would cancel all of them at once.
         task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

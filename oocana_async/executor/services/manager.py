@@ -96,6 +96,7 @@ class ServiceManager:
     async def drain(self) -> None:
         """Wait until no job is left; cancelling it changes nothing."""
         while self.running:
+            # A future per round and not an event: the number may rise again before who waits has been woken.
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Protocol
 
+import anyio
 import msgspec
 
 from oocana_async.channel.clock import Clock, Timer
@@ -192,9 +193,8 @@ class RemoteService:
     async def _find(self) -> None:
         self._sighted.clear()
         self._send(self._topics.ping, Sighting())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIND_WINDOW):
-                await self._sighted.wait()
+        with anyio.move_on_after(FIND_WINDOW):
+            await self._sighted.wait()
 
     async def _start(self) -> None:
         self._own_instance = uuid.uuid4().hex[:12]
@@ -213,9 +213,8 @@ class RemoteService:
         """Notice the end of the own process."""
         code = await process.wait()
         if self.jobs.instance == instance:  # the exit report takes another way and may come later
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORDS):
-                    await self._is_gone.wait()
+            with anyio.move_on_after(LAST_WORDS):
+                await self._is_gone.wait()
         if self._process is process:
             self._process = None
         await process.aclose(0)
@@ -259,6 +258,7 @@ class RemoteService:
         self._sighted.set()
         self._heard_at = self._owner.clock.now()
         if self._process is not None and instance != self._own_instance:
+            # Two executors may both have found nobody and started one; two would each keep a state of their own.
             self._process.terminate()
         if self._address is not None and instance != self._own_instance:
             self._watch_silence()
@@ -313,6 +313,8 @@ class RemoteService:
         self._timer = None if delay is None or call is None else self._owner.clock.call_later(delay, call)
 
     def _own(self, work: Coroutine[None, None, None], what: str) -> None:
+        # No task group: one that fails would cancel its siblings and end with its host task, while these begin one by
+        # one out of plain calls (a job, a report) and each may end by itself. `aclose` cancels and awaits them.
         task = asyncio.create_task(work, name=f"oocana-service-{what}-{self.plan.service_hash}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -112,6 +112,8 @@ class LoopJob:
     @types.coroutine
     def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Await a coroutine; the cancellation that stands for the exit of a child task reaches it as that exit."""
+        # Driven by hand, and not by `await`, because only here, between two steps, can a CancelledError be exchanged:
+        # a task can be woken with nothing else, and the coroutine is to see the SystemExit of its child as it was.
         error: BaseException | None = None
         while True:
             try:
@@ -225,6 +227,8 @@ def make_task(
     **options: Any,
 ) -> JobTask:
     """Make a task that belongs to the job that makes it: the task factory of block loops."""
+    # A factory, and not a look at `all_tasks` at the end: only at this moment is it known who makes the task, as many
+    # jobs share a loop; and a task that fails before the end has to be told of in its own job's log.
     task = JobTask(coroutine, loop=loop, context=context, **options)
     job = _current.get() if context is None else context.get(_current)
     if job is not None:

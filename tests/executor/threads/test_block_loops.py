@@ -248,11 +248,15 @@ async def test_job_that_holds_a_loop_is_named_once() -> None:
 async def test_work_queued_for_run_in_executor_is_dropped_with_the_loops() -> None:
     loops, gate, ran, threads = BlockLoops(max_threads=1), threading.Event(), list[str](), list[threading.Thread]()
 
+    def hold(busy: threading.Event) -> None:
+        busy.set()
+        gate.wait(10)
+
     async def main() -> None:
         loop, busy = asyncio.get_running_loop(), threading.Event()
         loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
         threads.append(await asyncio.to_thread(threading.current_thread))
-        loop.run_in_executor(None, lambda: (busy.set(), gate.wait(10)))
+        loop.run_in_executor(None, hold, busy)
         loop.run_in_executor(None, ran.append, "queued")
         assert busy.wait(10)
 
