@@ -61,7 +61,7 @@ class _Installation:
             if stream.real is None:
                 assigned_outside[stream.stdio] = None
             vars(sys)[stream.stdio] = stream
-        # Not `sys.stdout = stream` alone: the first `contextlib.redirect_stdout` of a job would replace it for all jobs.
+        # Not `sys.stdout = stream` alone: a job's `contextlib.redirect_stdout` would replace it for all jobs.
         sys.__class__ = SysModule
         self._replace(builtins, "print", _make_print(builtins.print))
         self._replace(warnings, "showwarning", _make_showwarning(warnings.showwarning))

@@ -106,8 +106,8 @@ class MainFunction:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(arrive, result, failure)
 
-        # Ends when the function returns; a daemon, because that may be never. Not `anyio.to_thread.run_sync`: its threads
-        # are no daemons, so Python would wait at its end for a server that runs for ever.
+        # Ends when the function returns; a daemon, because that may be never. Not `anyio.to_thread`: its threads are
+        # no daemons, so Python would wait at its end for a server that runs for ever.
         threading.Thread(target=work, name="oocana-service-main", daemon=True).start()
         try:
             return await returned

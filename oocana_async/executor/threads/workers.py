@@ -63,8 +63,8 @@ class _Worker:
         self._next_work = next_work
         self._done = done
         # Ends with a None in its inbox; a daemon, so that a stuck one ends with the process. Not anyio's worker threads
-        # nor a ThreadPoolExecutor: neither can hand on its slot while it waits (`yielding`), and Python waits at its end
-        # for both, stuck or not.
+        # nor a ThreadPoolExecutor: neither can hand on its slot while it waits (`yielding`), and Python waits for
+        # both at its end, stuck or not.
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
 
