@@ -61,12 +61,11 @@ async def test_async_main_and_async_handler_share_one_loop(serve: Serve) -> None
 
         async def main(service):
             loop = asyncio.get_running_loop()
-            queue = asyncio.Queue()
+            queue = asyncio.Queue(1)
 
             async def feed():
                 while True:
-                    queue.put_nowait("fed")
-                    await asyncio.sleep(0.001)
+                    await queue.put("fed")
 
             async def handler(name, inputs, context):
                 return {"out": [await queue.get(), asyncio.get_running_loop() is loop]}
