@@ -194,6 +194,7 @@ class JobRun:
 
     def _call_in_worker(self, inputs: BlockInputs) -> None:
         """Load the scriptlet where its kind is not known yet, and call it there if it is a `def`."""
+        # Loading runs code of the block, too, and an import may take seconds: nothing for the I/O loop.
         key = self._callee.key
 
         def returned(work: Work) -> None:
@@ -365,6 +366,7 @@ class JobRun:
 
     def _heal(self) -> None:
         """Make today's engine forget a child that failed (protocol.md 3.9)."""
+        # It keeps such a child for ever, and the flow hangs; a second end, without an error, takes it away.
         if self._messenger.identity.is_child:
             message = BlockFinished(self.payload.session_id, self.job_id)
             self._messenger.send(encode_message(message), Delivery.CONTROL)

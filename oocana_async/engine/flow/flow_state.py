@@ -21,6 +21,8 @@ from oocana_async.wire.messages.shared import OutputTarget
 
 __all__ = ["FlowState"]
 
+# Values stay encoded on their way through the engine: each consumer decodes a copy of its own, so that blocks share no
+# objects here that they would not share on the real engine.
 _Values = Mapping[str, Raw]
 
 
@@ -151,6 +153,7 @@ class FlowState:
             return self._fail(node, error)
         out: list[Action] = []
         if node is not None:
+            # Instant jobs, too: the reference keeps their run for ever, and such a node never runs again; not copied.
             self._release(node, out)  # before its result is delivered, as the reference does (flow-format.md 5.4)
             if not instant:
                 self._worked = True
@@ -237,10 +240,13 @@ class FlowState:
             out.append(ReportProgress(progress))
 
     def _fail(self, node: NodeState, error: str) -> list[Action]:
+        # The reference still starts a run that waits at the failed node and drops it with the rest; a BlockStarted
+        # without an end helps nobody, so that is not copied (flow-format.md 5.8).
         self.drop()
         return [FinishFlow(node.plan.node_id, error)]
 
     def _check_end(self, out: list[Action]) -> None:
+        # Only jobs count: nodes that never ran and values that are left over are no error (flow-format.md 5.4, 5.8).
         if not self.running and not self._is_over:
             self._is_over = True
             out.append(FinishFlow(instant=not self._worked))
@@ -248,6 +254,7 @@ class FlowState:
 
 def _select(targets: tuple[Target, ...], chosen: OutputTarget) -> tuple[Target, ...]:
     """Return the connections that an output takes (flow-format.md 5.7)."""
+    # A list that is missing means none of that kind, not all of them.
     nodes = {(item.node_id, item.input_handle) for item in chosen.to_node or ()}
     flows = {item.output_handle for item in chosen.to_flow or ()}
     return tuple(

@@ -36,6 +36,7 @@ class NodeState:
         self.pending = 0
         # Bound: none, as in the reference (a bound would deadlock loops and fan-ins); drained by `take`.
         self._queues: dict[str, deque[Raw]] = {}
+        # Only for handles that a slotflow adds: one value from outside serves every run of the slot (2.5, 5.5).
         self._kept: dict[str, Raw] = {}
         # The number of complete sets is not computed as the shortest queue at each value, which would cost a node with
         # a thousand handles a thousand looks per value. It is kept, with the number of counted handles that already
@@ -54,6 +55,8 @@ class NodeState:
     @property
     def has_room(self) -> bool:
         """True when the node's concurrency allows one more run."""
+        # Negative means no limit. With 0 a node runs at the flow's start only, where nobody asks for room; what arrives
+        # later piles up, as in the reference (flow-format.md 5.4).
         limit = self.plan.concurrency
         return self.active < limit or limit < 0
 

@@ -82,9 +82,13 @@ class NodePlan:
         self.node = node
         self.node_id = node.node_id
         self.concurrency = node.concurrency
+        # Defaults and `nullable` fill nothing inside a flow; flows rely on it that such a node does not run
+        # (flow-format.md 2.3).
         self.can_start = not node.unfed
         self.static = {handle: Raw(encode(value)) for handle, value in node.static.items()}
         self.remembered = node.remembered
+        # Connected handles that the block does not declare are left out: their values are passed on if they have come,
+        # and never waited for (flow-format.md 2.3).
         self.counted = frozenset(h for h in node.queued if h in declared and h not in node.remembered)
         self.needed = frozenset(h for h in node.queued if h in declared and h in node.remembered)
         self._wire: TaskWire | None = None
@@ -96,7 +100,7 @@ class NodePlan:
 
     @property
     def weight(self) -> float:
-        """Share of the node in the flow's progress."""
+        """Share of the node in the flow's progress; a condition node has none, whatever its file says."""
         return 0.0 if isinstance(self.node.block, ConditionBlock) else self.node.weight
 
     @property

@@ -60,6 +60,7 @@ class FlowProgress:
         self._weights[node_id] = weight
         self._total += change
         self._sum += change * self._nodes.get(node_id, 0.0)
+        # Sent even if nothing changed: the reference answers every change of a weight so (flow-format.md 5.11).
         return self.value
 
     @property

@@ -42,6 +42,7 @@ def evaluate(node: Node, inputs: RawMap) -> RawMap | None:
     """
     assert isinstance(node.block, ConditionBlock), f"{node.node_id} is not a condition node"
     handle = choose(node.block, {name: msgspec.json.decode(value) for name, value in inputs.items()})
+    # The first one, whatever the expressions looked at, as in the reference.
     first = next(iter(node.inputs_def or ()), None)
     if handle is None or first is None or first not in inputs:
         return None

@@ -62,6 +62,8 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, str | list | dict)
 
 
+# A value that is missing and a null are the same in the reference, so `== null` and `!= null` never hold: both ask for
+# a value. Of types that an operator does not know, neither it nor its negation holds (flow-format.md 5.9).
 OPERATORS: Final[Mapping[str, Test]] = {
     "==": lambda left, right: right is not None and json_equal(left, right),
     "!=": lambda left, right: right is not None and not json_equal(left, right),

@@ -24,6 +24,7 @@ _PLAIN: Final = "?"
 _QUOTED: Final = "!"
 _TAG_PREFIX: Final = "tag:yaml.org,2002:"
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+# Infinities and NaN are null, as in the reference.
 _WORDS: Final[dict[str, Any]] = {
     **dict.fromkeys(NULLS),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -35,6 +36,7 @@ _RADIX: Final = re.compile(r"([+-]?)0(?:x([0-9a-fA-F]+)|o([0-7]+)|b([01]+))", re
 _DECIMAL: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]*)", re.ASCII)
 _FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _ZERO_DIGITS: Final = re.compile(r"[+-]?0[0-9]+", re.ASCII)
+# The reference deletes both characters before it parses.
 _SEPARATORS: Final = str.maketrans("", "", "\u2028\u2029")
 
 
@@ -49,6 +51,7 @@ def resolve_plain(text: str) -> Any:
     Raises:
         HugeIntegerError: The text is an integer that JSON numbers of the engine cannot hold.
     """
+    # Not PyYAML's own resolver: that reads YAML 1.1, where `no` is false, `1:30` a number and `2024-01-01` a date.
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":

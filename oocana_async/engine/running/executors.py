@@ -118,6 +118,7 @@ class Executors:
         return executor
 
     def _on_late(self, identifier: str) -> None:
+        # Word for word what the reference says, Rust's Some and None included (flow-format.md 4.2).
         text = f'Executor python-executor identifier Some("{identifier}") for package None timeout'
         self._give_up(identifier, f"{text} after {READY_TIMEOUT:g}s")
 

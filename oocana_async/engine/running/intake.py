@@ -136,4 +136,5 @@ class Intake:
         self._runner.finish(job, message.result, message.error)
 
     def _on_error(self, job: Job, message: session.BlockError) -> None:
+        # Reported only: a block that sent an error goes on and may end well (flow-format.md 5.8).
         self._runner.report.block_error(job, message.error)

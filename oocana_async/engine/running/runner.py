@@ -35,7 +35,8 @@ from oocana_async.wire.messages.shared import OutputTarget, RawMap, StackFrame
 __all__ = ["SessionOutcome", "SessionRunner", "job_ids"]
 
 _SLICE = 256
-"""Actions that are carried out before the loop gets its turn."""
+"""Actions that are carried out before the loop gets its turn: a wide flow asks for thousands of starts at once, and
+slow readers of the report are waited for in between."""
 
 
 class SessionOutcome(msgspec.Struct, frozen=True):
@@ -88,6 +89,8 @@ class SessionRunner:
         self._bus = bus
         self._root_job: Job | None = None
         self._loose: set[str] = set()
+        # Lined up, and not carried out where they arise: the start of a condition node or of an empty subflow ends it
+        # within the same call, which starts the next one, and a long chain would nest deeper with each.
         # Bound: what one message leads to; drained by `drain`, a slice at a time.
         self._work: deque[tuple[FlowRun, Action]] = deque()
         self._is_draining = False
@@ -207,6 +210,7 @@ class SessionRunner:
 
     def time_out(self, job: Job, seconds: int) -> None:
         """End a job whose time is up; the report of it makes the executor cancel the block."""
+        # No BlockFinished is reported, as in the reference (flow-format.md 5.8).
         if self.jobs.get(job.job_id) is job:
             self.report.block_error(job, f"{job.job_id} timeout after {seconds}s")
             self.end(job, error="Timeout")
@@ -260,6 +264,8 @@ class SessionRunner:
     def _finish_flow(self, flow: FlowRun, action: FinishFlow) -> None:
         flow.is_over = True
         self._drop_jobs(flow)
+        # Three texts for one failure, as in the reference (flow-format.md 5.8): the report names the node, the parent
+        # flow gets the text of the block, the session names the flow.
         error = None if action.error is None else f"[node id: {action.node_id}] failed"
         self.report.flow_finished(flow, error, flow.error_stack)
         if flow.job is not None:
@@ -282,6 +288,7 @@ class SessionRunner:
 
     def _drop(self, job: Job) -> None:
         """Forget a job without a word; its later messages find nobody."""
+        # The protocol has no message that cancels a job: executors learn it from the end of the flow.
         if self.jobs.get(job.job_id) is not job:
             return
         self._remove(job, None, None)

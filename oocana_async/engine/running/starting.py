@@ -90,6 +90,7 @@ class Starter:
         if timeout is not None:
             job.cancel_timer = runner.tasks.call_later(timeout, lambda: runner.time_out(job, timeout))
         assert isinstance(block, TaskBlock), "services have a way of their own"
+        # The reference skips such nodes in silence when it has no remote service; here they fail, with the reason.
         refusal = hidden_source(block) or obstacle(block, os.environ)
         if refusal is not None:
             runner.finish(job, error=str(refusal))
@@ -116,6 +117,8 @@ class Starter:
 
     def _refuse(self, flow: FlowRun, job: Job, error: str) -> None:
         """Report that a job is not run; its flow carries on."""
+        # An unfilled slot and too many levels are no failures in the reference either: the report has the error, and
+        # the flow may still succeed (flow-format.md 5.8).
         self.runner.report.block_finished(job, None, error)
         self.runner.act(flow, flow.state.on_end(job.job_id, instant=True))
 

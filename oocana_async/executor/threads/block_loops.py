@@ -220,6 +220,8 @@ class BlockLoops:
         self._keep_watch(self._held_after)
 
     def _pick(self) -> BlockLoop | None:
+        # Sharing comes last: of the async blocks that people write, more than a quarter block their loop (data frames,
+        # HTTP clients, sleeps) and would hold up their neighbours.
         while self._idle:
             loop = self._idle.pop()
             if loop.load == 0:
