@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from oocana_async.cli import main
+from oocana_async.cli.commands import COMMANDS, PROGRAMS
+
+NAMES = ", ".join((*COMMANDS, *PROGRAMS))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *line: str) -> str:
@@ -22,7 +25,10 @@ def refused(capsys: pytest.CaptureFixture[str], *line: str) -> str:
     ("line", "text"),
     [
         ((), "arguments are required: COMMAND"),
-        (("rnu", "x"), 'unknown command "rnu" (did you mean "run"?); expected one of run, check, query, executor'),
+        (
+            ("rnu", "x"),
+            f'unknown command "rnu" (did you mean "run"?); expected one of {NAMES}',
+        ),
         (("run",), "arguments are required: TARGET"),
         (("run", "x", "y"), 'unknown argument "y"'),
         (("run", "x", "--inptus", "{}"), 'unknown option "--inptus" (did you mean "--inputs"?)'),

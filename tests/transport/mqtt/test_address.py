@@ -1,11 +1,10 @@
-"""Addresses of brokers, and when to try again."""
+"""Addresses of brokers: how they are written, and what is said of wrong ones."""
 
 from __future__ import annotations
 
 import pytest
 
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.backoff import Backoff
 
 
 @pytest.mark.parametrize(
@@ -37,19 +36,3 @@ def test_text_that_is_no_address(address: str) -> None:
     with pytest.raises(ValueError, match="wanted HOST:PORT") as caught:
         Broker.parse(address)
     assert "secret" not in str(caught.value)
-
-
-def test_delays_double_up_to_their_bound() -> None:
-    backoff = Backoff(0.0, give_up_after=100, first=1, longest=5, jitter=lambda: 1.0)
-    assert [backoff.delay(0.0) for _ in range(5)] == [1, 2, 4, 5, 5]
-
-
-def test_jitter_takes_up_to_half() -> None:
-    backoff = Backoff(0.0, give_up_after=100, first=1, longest=5, jitter=lambda: 0.0)
-    assert [backoff.delay(0.0) for _ in range(2)] == [0.5, 1]
-
-
-def test_gives_up_after_a_last_attempt_at_the_limit() -> None:
-    backoff = Backoff(10.0, give_up_after=3, first=5, jitter=lambda: 1.0)
-    assert backoff.delay(12.0) == 1.0
-    assert backoff.delay(13.0) is None
