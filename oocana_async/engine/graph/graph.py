@@ -54,7 +54,11 @@ class Scope:
 
 
 class GraphReference:
-    """A reference to a graph that may still be under construction, so that a subflow can contain itself."""
+    """A reference to a graph that may still be under construction, so that a subflow can contain itself.
+
+    Graphs do not change once they are built, so one that contains itself cannot be made in one piece: its node gets
+    this reference, which is completed when the graph is there.
+    """
 
     __slots__ = ("_graph", "path")
 

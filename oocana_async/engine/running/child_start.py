@@ -59,6 +59,7 @@ def prepare_child(block: TaskBlock | Graph, request: RunBlock) -> Child:
     inputs = fill_inputs(request.payload.inputs or {}, inputs_def)
     missing = [handle for handle in block.inputs_def or () if handle not in inputs]
     if missing:
+        # In the words of the reference, which prints its own type names here (flow-format.md 6.1).
         names = ", ".join(f'HandleName("{handle}")' for handle in missing)
         raise Refused(f"{kind} {request.block} inputs missing these input handles: [{names}]")
     faults = list(_faults(inputs, inputs_def or {})) if request.strict else []
