@@ -29,6 +29,9 @@ _REMEMBERED_TOPICS = 1024
 TURN = 256
 """Messages that listeners get before the loop has its turn."""
 
+FEW = 8
+"""Messages that are handed over one by one: to look for runs of one topic would cost more than it spares."""
+
 _topic_of = attrgetter("topic")
 
 
@@ -36,10 +39,11 @@ T = TypeVar("T", BusSubscription, BusListener)
 
 
 class _Takers(NamedTuple):
-    """The subscribers of a topic, and those of them that may ever be full."""
+    """The subscribers of a topic, those of them that may ever be full, and all once more if all only queue messages."""
 
     all: tuple[BusSubscription | BusListener, ...]
     bounded: tuple[BusSubscription | BusListener, ...]
+    queues: tuple[BusSubscription, ...]
 
 
 class Bus:
@@ -110,8 +114,7 @@ class Bus:
             for topic, run in groupby(messages[start : start + CHUNK], _topic_of):
                 if self._full_taker(topic) is not None:
                     await self.wait_for_room(topic)
-                for message in run:
-                    self._publish(message)
+                self._publish_run(list(run))
 
     def publish_many_nowait(self, messages: Sequence[Message]) -> bool:
         """Hand over messages in order if nobody has to be waited for; False, and nothing published, otherwise."""
@@ -123,8 +126,12 @@ class Bus:
                 topic = message.topic
                 if not self.has_room(topic):
                     return False
-        for message in messages:
-            self._publish(message)
+        if len(messages) < FEW:
+            for message in messages:
+                self._publish(message)
+        else:
+            for _, run in groupby(messages, _topic_of):
+                self._publish_run(list(run))
         return True
 
     def has_room(self, topic: str) -> bool:
@@ -149,6 +156,16 @@ class Bus:
         if self._owed and not self._is_draining:
             self._drain()
 
+    def _publish_run(self, run: list[Message]) -> None:
+        """Hand over messages of one topic; whoever only queues them gets all in one call, for the sake of floods."""
+        takers = self._takers.get(run[0].topic) or self._takers_of(run[0].topic)
+        if takers.queues:
+            for subscription in takers.queues:
+                subscription.put_many_nowait(run)
+        else:  # a listener gets its turn between two messages
+            for message in run:
+                self._publish(message)
+
     def _full_taker(self, topic: str) -> BusSubscription | BusListener | None:
         for subscription in (self._takers.get(topic) or self._takers_of(topic)).bounded:
             if subscription.is_full:
@@ -163,7 +180,9 @@ class Bus:
             takers = self._takers.get(key)
             if takers is None:
                 found = tuple(subscription for takes, subscription in self._subscriptions if takes(topic))
-                takers = _Takers(found, tuple(one for one in found if one.is_bounded))
+                queues = tuple(one for one in found if isinstance(one, BusSubscription))
+                bounded = tuple(one for one in found if one.is_bounded)
+                takers = _Takers(found, bounded, queues if len(queues) == len(found) else ())
                 if len(self._takers) >= _REMEMBERED_TOPICS:
                     self._takers.clear()
                 self._takers[key] = takers

@@ -7,7 +7,7 @@ import enum
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from oocana_async.channel.futures import resolve
@@ -127,10 +127,21 @@ class BusSubscription:
         self._received += 1
         self._messages.append(message)
         if self.overflow is Overflow.DROP_OLDEST:
-            while len(self._messages) > self.limit:
-                self._messages.popleft()
-                self._dropped += 1
+            self._drop_oldest()
         self._wake_reader()
+
+    def put_many_nowait(self, messages: Sequence[Message]) -> None:
+        """Take in messages, by the rule for when they are too many."""
+        self._received += len(messages)
+        self._messages.extend(messages)
+        if self.overflow is Overflow.DROP_OLDEST:
+            self._drop_oldest()
+        self._wake_reader()
+
+    def _drop_oldest(self) -> None:
+        while len(self._messages) > self.limit:
+            self._messages.popleft()
+            self._dropped += 1
 
     async def _wait_for_message(self) -> None:
         if self._reader is not None:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -17,13 +17,15 @@ from oocana_async.channel.clock import Clock
 from oocana_async.channel.port import Flusher, JobPort
 from oocana_async.channel.throttle import Throttle
 from oocana_async.errors import JobCancelledError, PacketTooLargeError, StateError
-from oocana_async.handles.redaction import Redactor
 from oocana_async.wire import topics
 from oocana_async.wire.envelope import Delivery, Outgoing
 from oocana_async.wire.messages import encode_message
 from oocana_async.wire.messages.report import BlockLog, BlockProgressEvent, BlockWarning, JobEvent
 from oocana_async.wire.messages.session import BlockFinished, BlockProgress
 from oocana_async.wire.messages.shared import RawMap, StackFrame
+
+if TYPE_CHECKING:  # a third of what `from oocana_async import Context` costs, for a type
+    from oocana_async.handles.redaction import Redactor
 
 __all__ = ["JobIdentity", "JobMessenger", "JobState", "Surroundings"]
 

@@ -70,6 +70,17 @@ async def test_slow_viewer_loses_the_oldest_and_counts() -> None:
     assert payloads(viewer) == [b"2", b"3", b"4"]
 
 
+@pytest.mark.parametrize("count", [3, 300])
+async def test_batches_keep_order_for_readers_and_listeners_of_mixed_topics(count: int) -> None:
+    bus = Bus()
+    reader, heard = bus.subscribe("a", "b", overflow=Overflow.GROW), list[bytes]()
+    bus.listen(lambda message: heard.append(message.payload), "b")
+    batch = [BusMessage("ab"[number // 3 % 2], b"%d" % number) for number in range(count)]
+    assert bus.publish_many_nowait(batch)
+    assert payloads(reader) == [message.payload for message in batch]
+    assert heard == [message.payload for message in batch if message.topic == "b"]
+
+
 async def test_growing_subscriber_loses_nothing() -> None:
     bus = Bus()
     engine = bus.subscribe("a", limit=1, overflow=Overflow.GROW)
