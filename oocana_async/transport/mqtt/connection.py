@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Self, cast
 
 import anyio
 
 from oocana_async.channel.futures import resolve
-from oocana_async.errors import ConnectionLostError, TransportError
+from oocana_async.errors import ClosedError, ConnectionLostError, OocanaError, TransportError
 from oocana_async.transport.mqtt.address import Broker
 from oocana_async.transport.mqtt.protocol.client import ClientMachine
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts, Reconnector
 
-__all__ = ["BrokerConnection"]
+__all__ = ["BrokerConnection", "ClientConnection"]
 
 _HIGH_WATER = 256 * 1024
 _CLOSE_WITHIN = 1.0  # seconds for the last bytes to leave
@@ -250,6 +252,50 @@ class BrokerConnection:
         """Counters, for people."""
         reconnects = self._reconnector.reconnects
         return {"broker": str(self.broker), "connected": self._machine.connected, "reconnects": reconnects}
+
+
+class ClientConnection(ABC):
+    """What publishing and subscribing connection share: being opened and left, and what they say after the end."""
+
+    _connection: BrokerConnection
+    _on_lost: Callable[[TransportError], None] | None
+    _closed = False
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> Self:
+        """Connect and log in.
+
+        Raises:
+            ConnectionLostError: The broker refused the login or could not be reached in time.
+        """
+        await self._connection.open()
+        return self
+
+    @abstractmethod
+    async def aclose(self) -> object:
+        """Close the connection; may be called twice."""
+
+    @abstractmethod
+    def _fail(self, error: OocanaError) -> None:
+        """Let everybody who waits for the broker have an error."""
+
+    def _check(self, use: str) -> None:
+        if self._connection.failure is not None:
+            raise self._connection.failure
+        if self._closed:
+            raise ClosedError(f"{use} after the connection was closed")
+
+    def _lost(self, error: TransportError) -> None:
+        self._fail(error)
+        if self._on_lost is not None:
+            self._on_lost(error)
 
 
 def _as_fault(error: Exception | None) -> OSError | TransportError:

@@ -6,15 +6,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import anyio
 
 from oocana_async.channel.futures import resolve
 from oocana_async.errors import ClosedError, OocanaError, PacketTooLargeError, ProtocolError, TransportError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.connection import BrokerConnection
+from oocana_async.transport.mqtt.connection import BrokerConnection, ClientConnection
 from oocana_async.transport.mqtt.protocol.packets import Connect
 from oocana_async.transport.mqtt.protocol.publisher import Publisher
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
@@ -24,7 +23,7 @@ __all__ = ["PublishingConnection"]
 logger = logging.getLogger(__name__)
 
 
-class PublishingConnection:
+class PublishingConnection(ClientConnection):
     """A pipelined MQTT 3.1.1 publisher; use it as an async context manager.
 
     Args:
@@ -65,27 +64,9 @@ class PublishingConnection:
         self._on_reconnect = on_reconnect
         self._on_lost = on_lost
         self._resent = 0
-        self._closed = False
         # Both unbounded, one entry per waiting call; drained by _progress() and _lost(), each call withdraws its own.
         self._for_room: deque[asyncio.Future[None]] = deque()
         self._for_cover: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    async def __aenter__(self) -> Self:
-        return await self.open()
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def open(self) -> Self:
-        """Connect and log in.
-
-        Raises:
-            ConnectionLostError: The broker refused the login or could not be reached in time.
-        """
-        await self._connection.open()
-        return self
 
     # --- publishing ---------------------------------------------------------------------------------------------------
 
@@ -98,7 +79,7 @@ class PublishingConnection:
             ProtocolError: A topic cannot travel; all others of the batch are taken.
             ConnectionLostError: The broker is gone for good.
         """
-        self._check()
+        self._check("publish")
         fault: PacketTooLargeError | ProtocolError | None = None
         submit = self._publisher.submit
         for topic, payload, qos in batch:
@@ -152,12 +133,6 @@ class PublishingConnection:
             if waiter in self._for_cover:
                 self._for_cover.remove(waiter)
 
-    def _check(self) -> None:
-        if self._connection.failure is not None:
-            raise self._connection.failure
-        if self._closed:
-            raise ClosedError("publish after the connection was closed")
-
     def _write(self) -> None:
         connection, publisher = self._connection, self._publisher
         if connection.is_backlogged():
@@ -194,11 +169,6 @@ class PublishingConnection:
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
-
-    def _lost(self, error: TransportError) -> None:
-        self._fail(error)
-        if self._on_lost is not None:
-            self._on_lost(error)
 
     # --- closing ------------------------------------------------------------------------------------------------------
 

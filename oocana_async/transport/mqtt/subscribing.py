@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from oocana_async.errors import ClosedError, TransportError
+from oocana_async.errors import ClosedError, OocanaError, TransportError
 from oocana_async.transport.mqtt.address import Broker
-from oocana_async.transport.mqtt.connection import BrokerConnection
+from oocana_async.transport.mqtt.connection import BrokerConnection, ClientConnection
 from oocana_async.transport.mqtt.protocol.packets import Connect
 from oocana_async.transport.mqtt.protocol.subscriber import Subscriber
 from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
@@ -21,7 +20,7 @@ from oocana_async.transport.mqtt.reconnecting import ConnectTimeouts
 __all__ = ["SubscribingConnection"]
 
 
-class SubscribingConnection:
+class SubscribingConnection(ClientConnection):
     """Subscribes, and hands over what passes its filter; use it as an async context manager.
 
     Args:
@@ -61,26 +60,8 @@ class SubscribingConnection:
         self._wanted = wanted
         self._on_lost = on_lost
         self._delivered = 0
-        self._closed = False
         # Unbounded, one entry per waiting subscribe(); drained by _progress() and _lost(), each call withdraws its own.
         self._waiting: dict[asyncio.Future[None], Mapping[str, int]] = {}
-
-    async def __aenter__(self) -> Self:
-        return await self.open()
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def open(self) -> Self:
-        """Connect and log in.
-
-        Raises:
-            ConnectionLostError: The broker refused the login or could not be reached in time.
-        """
-        await self._connection.open()
-        return self
 
     async def subscribe(self, filters: Mapping[str, int]) -> None:
         """Subscribe to topic filters, each with its QoS; returns when the broker has granted them.
@@ -92,7 +73,7 @@ class SubscribingConnection:
             ProtocolError: The broker refused a filter.
             ConnectionLostError: The broker is gone for good.
         """
-        self._check()
+        self._check("subscribe")
         loop = asyncio.get_running_loop()
         self._connection.write(self._subscriber.subscribe(filters, loop.time()))
         self._connection.arm()
@@ -108,12 +89,6 @@ class SubscribingConnection:
         if not self._closed:
             now = asyncio.get_running_loop().time()
             self._connection.write(self._subscriber.unsubscribe(filters, now))
-
-    def _check(self) -> None:
-        if self._connection.failure is not None:
-            raise self._connection.failure
-        if self._closed:
-            raise ClosedError("subscribe after the connection was closed")
 
     def _progress(self) -> None:
         for message in self._subscriber.take():
@@ -133,15 +108,10 @@ class SubscribingConnection:
             except TransportError as error:
                 future.set_exception(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: OocanaError) -> None:
         for future in self._waiting:
             if not future.done():
                 future.set_exception(error)
-
-    def _lost(self, error: TransportError) -> None:
-        self._fail(error)
-        if self._on_lost is not None:
-            self._on_lost(error)
 
     async def aclose(self) -> None:
         """Close the connection; may be called twice."""
