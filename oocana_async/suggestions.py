@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["nearest", "suggest"]
+__all__ = ["ask_for", "nearest", "suggest"]
+
+
+def ask_for(meant: str) -> str:
+    """Return `did you mean "x"?`, the one wording of it."""
+    return f'did you mean "{meant}"?'
 
 
 def suggest(word: str, possible: Iterable[str]) -> str:
     """Return `did you mean "x"?` for the nearest of `possible`, or an empty text when none is near."""
     near = nearest(word, tuple(possible))
-    return f'did you mean "{near}"?' if near else ""
+    return ask_for(near) if near else ""
 
 
 @lru_cache(maxsize=1024)

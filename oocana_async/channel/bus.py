@@ -95,11 +95,6 @@ class Bus:
         """
         return self._add(filters, BusListener(filters, call, self._owed, self._redeliver, self._remove, limit=limit))
 
-    @property
-    def is_behind(self) -> bool:
-        """True while listeners have to get messages that were published before."""
-        return bool(self._owed)
-
     def publish_nowait(self, topic: str, payload: bytes) -> None:
         """Hand a message to all its subscribers without waiting for slow ones."""
         self._publish(Message(topic, payload))

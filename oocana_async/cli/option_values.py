@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from oocana_async.suggestions import ask_for
+
 __all__ = [
     "directory",
     "env_file",
@@ -54,7 +56,7 @@ def _json(text: str) -> tuple[Any, str]:
         return json.loads(body, parse_constant=no_constant), source
     except json.JSONDecodeError as error:
         place = f"{source}:{error.lineno}:{error.colno}" if text.startswith("@") else f"column {error.colno}"
-        hint = "" if text.startswith(("@", "{")) or not Path(text).is_file() else f'; did you mean "@{text}"?'
+        hint = "" if text.startswith(("@", "{")) or not Path(text).is_file() else f"; {ask_for(f'@{text}')}"
         _refuse(f"not valid JSON at {place}: {error.msg}{hint}")
     except RecursionError:
         _refuse(f"{source} is nested too deeply")

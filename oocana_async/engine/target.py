@@ -15,13 +15,14 @@ from oocana_async.engine.graph.building import build_root
 from oocana_async.engine.graph.graph import Graph
 from oocana_async.engine.graph.overrides import NodesInputs, override_inputs
 from oocana_async.engine.manifests.blocks import SearchContext, TaskBlock
-from oocana_async.engine.manifests.findings import Finding, suggest
+from oocana_async.engine.manifests.findings import Finding
 from oocana_async.engine.manifests.lookup import SUFFIXES, Kind, Search, clean, explain, find, find_flow
 from oocana_async.engine.manifests.manifest import FlowManifest
 from oocana_async.engine.manifests.packages import dependencies_of, installed_versions
 from oocana_async.engine.manifests.reading.files import has_executor
 from oocana_async.engine.manifests.sources import Sources
 from oocana_async.errors import LoadError, ManifestError
+from oocana_async.suggestions import suggest
 
 
 @dataclass(frozen=True, slots=True)

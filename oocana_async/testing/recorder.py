@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from oocana_async.channel.futures import resolve
 from oocana_async.testing.record import Ended, Log, Output, Record, Request, StartedChild
 from oocana_async.testing.values import Values
 from oocana_async.wire.messages.report import (
@@ -76,8 +77,7 @@ class Recorder:
         """Wake those who wait, after some messages have been taken."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            resolve(waiter)
 
     def fail(self, error: Exception) -> None:
         """Let those who wait know that nothing more will be recorded."""

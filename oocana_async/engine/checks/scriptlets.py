@@ -9,7 +9,8 @@ from pathlib import Path
 
 from oocana_async.engine.checks.subject import at_place
 from oocana_async.engine.manifests.blocks import NodeExecutor, Place, PythonExecutor, ServiceBlock, TaskBlock
-from oocana_async.engine.manifests.findings import Finding, listed, suggest
+from oocana_async.engine.manifests.findings import Finding, listed
+from oocana_async.suggestions import suggest
 
 
 def check_task_code(task: TaskBlock) -> Iterator[Finding]:

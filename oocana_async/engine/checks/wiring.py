@@ -9,8 +9,9 @@ from msgspec import UNSET
 from oocana_async.engine.checks.subject import Subject, connections_of, task_of
 from oocana_async.engine.graph.graph import FlowTarget, Graph, Node, SubflowBlock
 from oocana_async.engine.manifests.blocks import NodeExecutor, PythonExecutor, ShellExecutor
-from oocana_async.engine.manifests.findings import Finding, Severity, suggest
+from oocana_async.engine.manifests.findings import Finding, Severity
 from oocana_async.engine.manifests.manifest import Spot
+from oocana_async.suggestions import suggest
 
 
 def check_wiring(subject: Subject) -> Iterator[Finding]:

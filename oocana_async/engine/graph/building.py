@@ -44,7 +44,7 @@ from oocana_async.engine.graph.slots import (
     warn_about_strays,
 )
 from oocana_async.engine.manifests.blocks import NodeExecutor, Place, PythonExecutor, TaskBlock
-from oocana_async.engine.manifests.findings import Finding, suggest
+from oocana_async.engine.manifests.findings import Finding
 from oocana_async.engine.manifests.lookup import Form, Kind, parse_reference
 from oocana_async.engine.manifests.manifest import (
     ConditionPart,
@@ -61,6 +61,7 @@ from oocana_async.engine.manifests.manifest import (
 )
 from oocana_async.engine.manifests.packages import package_root
 from oocana_async.engine.manifests.sources import Sources, task_block
+from oocana_async.suggestions import suggest
 
 _NO_FILLS: Final[Mapping[str, Fill]] = {}
 

@@ -9,7 +9,6 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from oocana_async.engine.graph.graph import FlowTarget, NodeTarget, Target
-from oocana_async.engine.manifests.findings import suggest
 from oocana_async.engine.manifests.manifest import (
     FlowManifest,
     FromFlow,
@@ -20,6 +19,7 @@ from oocana_async.engine.manifests.manifest import (
     Spot,
     SubflowPart,
 )
+from oocana_async.suggestions import suggest
 
 Warn = Callable[[Spot, str, str, str], None]
 """Called with place, code, message and hint of what is ignored."""

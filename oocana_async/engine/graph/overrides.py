@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from oocana_async.engine.graph.graph import Graph, Node
-from oocana_async.engine.manifests.findings import Finding, suggest
+from oocana_async.engine.manifests.findings import Finding
+from oocana_async.suggestions import suggest
 
 NodesInputs: TypeAlias = Mapping[str, Mapping[str, Any]]
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from oocana_async.engine.graph.connections import Feed, runtime_handle
 from oocana_async.engine.graph.graph import SlotBlock
-from oocana_async.engine.manifests.findings import suggest
 from oocana_async.engine.manifests.manifest import FlowManifest, Inputs, SlotEntry, SlotPart, Spot
+from oocana_async.suggestions import suggest
 from oocana_async.wire.messages.shared import InputHandle
 
 Warn = Callable[[Spot, str, str, str], None]

@@ -1,4 +1,4 @@
-"""What can be said about a manifest: errors, warnings, suggestions."""
+"""What can be said about a manifest: errors, warnings, notes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from oocana_async.errors import ManifestError
-from oocana_async.suggestions import nearest, suggest
 
-__all__ = ["Finding", "Severity", "from_fault", "listed", "nearest", "suggest"]
+__all__ = ["Finding", "Severity", "from_fault", "listed"]
 
 Severity = Literal["error", "warning", "note"]
 

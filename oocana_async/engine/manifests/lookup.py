@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from oocana_async.engine.manifests.blocks import SearchContext
-from oocana_async.engine.manifests.findings import suggest
+from oocana_async.suggestions import suggest
 
 SUFFIXES: Final = (".oo.yaml", ".oo.yml")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from oocana_async.engine.manifests.blocks import Place, SearchContext, ServiceBlock, TaskBlock
-from oocana_async.engine.manifests.findings import listed, suggest
+from oocana_async.engine.manifests.findings import listed
 from oocana_async.engine.manifests.lookup import Form, Kind, explain, find, parse_reference
 from oocana_async.engine.manifests.manifest import (
     FlowManifest,
@@ -29,6 +29,7 @@ from oocana_async.engine.manifests.reading.files import (
     read_task_file,
 )
 from oocana_async.errors import LoadError, ManifestError
+from oocana_async.suggestions import suggest
 
 _SLOT_KINDS: Mapping[str, Kind] = {"task": Kind.TASK, "subflow": Kind.SUBFLOW, "slotflow": Kind.SLOTFLOW}
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 from oocana_async.channel.clock import Clock
+from oocana_async.channel.futures import resolve
 from oocana_async.channel.port import JobPort
 from oocana_async.executor.scope import ExecutorScope, ExecutorSession
 from oocana_async.executor.services.launching import ServicePlan
@@ -127,5 +128,4 @@ class ServiceManager:
         if not self.running:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+                resolve(waiter)

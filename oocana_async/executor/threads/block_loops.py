@@ -292,8 +292,8 @@ class BlockLoops:
 
     def _mark_left(self, loop: BlockLoop) -> None:
         future = self._left.get(loop)
-        if future is not None and not future.done():
-            future.set_result(None)
+        if future is not None:
+            resolve(future)
 
     # -- the watch: set only while jobs share a loop ----------------------------------------------------------------
 

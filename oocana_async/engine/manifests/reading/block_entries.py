@@ -19,12 +19,13 @@ from oocana_async.engine.manifests.blocks import (
     ShellExecutor,
     TaskExecutor,
 )
-from oocana_async.engine.manifests.findings import listed, suggest
+from oocana_async.engine.manifests.findings import listed
 from oocana_async.engine.manifests.manifest import ServiceEntry, ServiceManifest, TaskManifest
 from oocana_async.engine.manifests.operators import OPERATORS
 from oocana_async.engine.manifests.reading.fields import Fields, Keys
 from oocana_async.engine.manifests.reading.handle_entries import read_inputs, read_outputs
 from oocana_async.engine.manifests.yaml import place_of
+from oocana_async.suggestions import ask_for, suggest
 
 TASK_KEYS: Final = Keys(
     "executor", "inputs_def", "outputs_def", "description", "additional_inputs", "additional_outputs"
@@ -162,7 +163,7 @@ def _read_operator(entry: Fields) -> str:
     if operator not in OPERATORS:
         reason = f'there is no operator "{operator}", expected {listed(tuple(OPERATORS))}'
         slip = _COMMON_SLIPS.get(operator)
-        entry.doc.fault(node, reason, f'did you mean "{slip}"?' if slip else suggest(operator, OPERATORS))
+        entry.doc.fault(node, reason, ask_for(slip) if slip else suggest(operator, OPERATORS))
     return operator
 
 

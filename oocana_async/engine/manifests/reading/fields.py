@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from oocana_async.engine.manifests.findings import nearest, suggest
 from oocana_async.engine.manifests.yaml import NULLS, Document, describe, is_blank
+from oocana_async.suggestions import ask_for, nearest, suggest
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Fields:
     def _warn_typo(self, node: Node, key: str) -> None:
         near = nearest(key, self._keys.known, 0.8)
         if near is not None:
-            self.doc.warn(node, "unknown-key", f'the key "{key}" has no meaning here', f'did you mean "{near}"?')
+            self.doc.warn(node, "unknown-key", f'the key "{key}" has no meaning here', ask_for(near))
 
     def strictly(self) -> Fields:
         """Return the same mapping, read strictly from here on."""

@@ -8,7 +8,7 @@ from typing import Final
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from oocana_async.engine.manifests.blocks import ConditionBlock
-from oocana_async.engine.manifests.findings import listed, nearest
+from oocana_async.engine.manifests.findings import listed
 from oocana_async.engine.manifests.manifest import (
     ConditionPart,
     Inject,
@@ -27,6 +27,7 @@ from oocana_async.engine.manifests.reading.block_entries import CONDITION_KEYS, 
 from oocana_async.engine.manifests.reading.fields import Fields, Keys
 from oocana_async.engine.manifests.reading.handle_entries import read_inputs, read_inputs_from, read_outputs
 from oocana_async.engine.manifests.yaml import Document, describe, place_of
+from oocana_async.suggestions import nearest
 
 _COMMON: Final = ("node_id", "inputs_from", "concurrency", "timeout", "progress_weight", "ignore", "description")
 _UNREAD: Final = ("icon", "outputs_def", "inputs_def", "outputs_from")
