@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
@@ -12,6 +12,7 @@ from oocana_async.engine.events import EventStream, RawEventStream, decode_value
 from oocana_async.engine.options import FlowOptions, RunTarget, SessionOptions
 from oocana_async.engine.running.records import BlockRun, RunResult, Status
 from oocana_async.engine.session import Session
+from oocana_async.suggestions import suggest
 
 __all__ = [
     "BlockRun",
@@ -25,6 +26,14 @@ __all__ = [
     "open_session",
     "run_flow",
 ]
+
+
+def _refuse_unknown(options: Iterable[str]) -> None:
+    """Name a keyword that does not exist as Python would, and the one that was probably meant."""
+    for name in options:
+        if name not in FlowOptions.__optional_keys__:
+            hint = suggest(name, FlowOptions.__optional_keys__)
+            raise TypeError(f"unexpected keyword argument {name!r}{hint and f'; {hint}'}")
 
 
 @asynccontextmanager
@@ -64,6 +73,7 @@ async def open_session(
     Raises:
         EncodingError: An input cannot be sent as JSON.
     """
+    _refuse_unknown(options)
     session = Session(SessionOptions(target=target, inputs=inputs, nodes=nodes, **options))
     try:
         yield session

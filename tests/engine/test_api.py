@@ -38,6 +38,12 @@ async def test_run_flow_returns_outputs(tmp_path: Path) -> None:
     assert result.raise_for_status() is result
 
 
+async def test_keyword_that_does_not_exist_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {"sesion_id": "S"}
+    with pytest.raises(TypeError, match=r"^unexpected keyword argument 'sesion_id'; did you mean \"session_id\"\?$"):
+        await run_flow(one_block(tmp_path), **wrong)
+
+
 async def test_run_flow_takes_a_loaded_target(tmp_path: Path) -> None:
     loaded = load_target(one_block(tmp_path))
     result = await run_flow(loaded, host=fake_host(), **places(tmp_path))
